@@ -1,0 +1,87 @@
+/// What `kwikctl status` shows of one session. Made on request, never kept.
+public struct SessionReport: Sendable {
+    public var paths: [PathReport] = []
+    public var streams: [StreamReport] = []
+    public var servers: [ServerTrustReport] = []
+    public init() {}
+}
+
+public struct PathReport: Sendable {
+    public var path: PathID
+    public var server: ServerID
+    public var state: PathState
+    public var srtt: Interval
+    /// Bytes per second, at the receiver.
+    public var rate: Double
+    /// Payload bytes of DATA received and sent.
+    public var received: UInt64
+    public var sent: UInt64
+    /// Streams that the path carries anything of.
+    public var streams: Int
+
+    public init(
+        path: PathID, server: ServerID, state: PathState, srtt: Interval, rate: Double, received: UInt64, sent: UInt64,
+        streams: Int
+    ) {
+        self.path = path
+        self.server = server
+        self.state = state
+        self.srtt = srtt
+        self.rate = rate
+        self.received = received
+        self.sent = sent
+        self.streams = streams
+    }
+}
+
+public struct StreamReport: Sendable {
+    public var stream: StreamID
+    public var primary: ServerID
+    /// In-order bytes that the local socket took, and bytes taken from it.
+    public var delivered: UInt64
+    public var sent: UInt64
+    public var parts: [StreamPart]
+
+    public init(stream: StreamID, primary: ServerID, delivered: UInt64, sent: UInt64, parts: [StreamPart]) {
+        self.stream = stream
+        self.primary = primary
+        self.delivered = delivered
+        self.sent = sent
+        self.parts = parts
+    }
+}
+
+/// What one server gives to a stream.
+public struct StreamPart: Sendable {
+    public var server: ServerID
+    public var role: PartRole
+    /// Payload bytes received from it, duplicates included.
+    public var received: UInt64
+    /// Why it serves the stream no longer, if so.
+    public var ended: ReplicaEnd?
+
+    public enum PartRole: String, Sendable {
+        case primary
+        case replica
+    }
+
+    public init(server: ServerID, role: PartRole, received: UInt64, ended: ReplicaEnd?) {
+        self.server = server
+        self.role = role
+        self.received = received
+        self.ended = ended
+    }
+}
+
+public struct ServerTrustReport: Sendable {
+    public var server: ServerID
+    /// 0 ... 1.
+    public var score: Double
+    public var quarantinedUntil: Instant?
+
+    public init(server: ServerID, score: Double, quarantinedUntil: Instant?) {
+        self.server = server
+        self.score = score
+        self.quarantinedUntil = quarantinedUntil
+    }
+}

@@ -1,0 +1,37 @@
+/// Everything worth telling, once: log lines, counters, traces and the tests' recorders are made from it.
+public enum Event: Hashable, Sendable {
+    case pathStateChanged(PathID, ServerID, from: PathState, to: PathState)
+    /// A malformed preface or frame ended one channel.
+    case malformed(ChannelID, WireError)
+    /// A reference to a stream that stayed unknown for the whole wait, or one too many waiting.
+    case unknownStream(ChannelID, StreamID)
+    /// A public stream or unrequested bytes from a server that may not: the path was ended.
+    case policyViolation(PathID, ServerID, ErrorCode)
+    case streamOpened(StreamID, ServerID)
+    case streamConnected(StreamID, errno: Int32)
+    case streamClosed(StreamID, StreamEnd, received: UInt64, sent: UInt64)
+    /// The stream was found network-limited and this replica was given the request.
+    case replicaEngaged(StreamID, ServerID)
+    case replicaEnded(StreamID, ServerID, ReplicaEnd)
+    case replicaQuarantined(ServerID, until: Instant)
+    /// A replica's block did not match its tag; it is fetched from the primary.
+    case blockMismatch(StreamID, block: UInt64, ServerID)
+    case leaseMoved(StreamID, offset: UInt64, length: UInt64, from: ServerID, to: ServerID)
+    /// The stream moved to another path of its primary.
+    case reattached(StreamID, PathID, epoch: UInt64)
+    case promoted(StreamID, from: ServerID, to: ServerID, offset: UInt64)
+    /// A checksum of bytes inside Kwik failed: CRC32C of a piece, or the sum in FIN.
+    case integrityFailure(StreamID, offset: UInt64)
+}
+
+/// Why a replica serves a stream no longer.
+public enum ReplicaEnd: Hashable, Sendable {
+    case mismatches(Int)
+    /// More than 64 KiB behind the upstream, or it could not discard up to the stream's position.
+    case behind
+    /// It reset its channels or its backend failed.
+    case failed
+    case pathDown
+    case promoted
+    case streamDone
+}
