@@ -83,7 +83,6 @@ let package = Package(
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),
-        tests("TidyTests", path: "Tests/Tidy"),
     ],
     cLanguageStandard: .gnu11,
     cxxLanguageStandard: .cxx17

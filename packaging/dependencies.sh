@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that Kwik is built, demonstrated or tested with, and says which.
+# Does nothing, and needs no network, when all are there.
+#
+#   packaging/dependencies.sh build|demo|test [--list]
+#
+# The sets grow: demo contains build, test contains demo. --list prints what is missing and installs nothing.
+set -eu
+
+build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
+       libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev"
+demo="nginx curl openssl python3"
+test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc"
+
+case "${1:-}" in
+    build) wanted="$build" ;;
+    demo) wanted="$build $demo" ;;
+    test) wanted="$build $demo $test" ;;
+    *) echo "usage: $0 build|demo|test [--list]" >&2; exit 2 ;;
+esac
+
+# A program that is there under another package's name (nginx-full, a newer gcc) is there.
+present() {
+    case "$1" in
+        make | gcc | g++ | curl | openssl | git | wget | mandoc) command -v "$1" >/dev/null ;;
+        python3) [ -x /usr/bin/python3 ] ;;
+        nginx) [ -x /usr/sbin/nginx ] ;;
+        *) [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
+    esac
+}
+
+missing=""
+for package in $wanted; do
+    present "$package" || missing="$missing $package"
+done
+if [ -z "$missing" ]; then
+    exit 0
+fi
+if [ "${2:-}" = --list ]; then
+    echo "missing:$missing"
+    exit 0
+fi
+# The service manager's own nginx is not needed: every instance here is private and short-lived.
+missing=${missing/ nginx / nginx-light }
+missing=${missing/% nginx/ nginx-light}
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=""
+elif command -v sudo >/dev/null; then
+    as_root="sudo"
+else
+    echo "These Debian packages are missing and neither root nor sudo is at hand:$missing" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "These packages are missing, and there is no apt-get to install them with:$missing" >&2
+    exit 1
+fi
+
+echo "Installing Debian packages:$missing"
+apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0"
+$apt update
+# shellcheck disable=SC2086 # a list of words on purpose
+$apt install -y --no-install-recommends $missing
