@@ -57,11 +57,9 @@ public enum Input {
     /// The deadline has come, or the driver's turn is over: time-driven decisions are due.
     case tick
 
-    // From the local socket: the program's at the client, the backend's at the gateway.
+    // From the local socket: the program's at the client, the backend's at the gateway. What is read from it goes
+    // straight into the stream's send window: see the sessions' `room` and `filled`.
 
-    /// Bytes read from the local socket, in order. The session takes the slice over (client only; the gateway's
-    /// backend bytes go straight into the send window, see `GatewaySession.room`).
-    case localRead(StreamID, ChunkSlice)
     /// The local socket reached its end of file: `closed` when the whole socket is closed.
     case localEnded(StreamID, closed: Bool)
     /// The local socket failed, or was closed with unread data.
@@ -172,3 +170,14 @@ public struct SocketOption: Hashable, Sendable {
 }
 
 public typealias SocketOptions = [SocketOption]
+
+/// Where the next bytes of a local socket go.
+@safe
+public enum Room {
+    /// Nothing is read now: wait for `Action.accept`.
+    case none
+    /// Memory for the next bytes, up to the end of the current block. Valid until the session is called again.
+    case buffer(UnsafeMutableRawBufferPointer)
+    /// So many bytes are to be read and thrown away (a replica below the stream's read offset).
+    case discard(Int)
+}

@@ -1,0 +1,81 @@
+/// The constants of the client's algorithm (algorithm.md), each with its unit and why it is what it is. They are a
+/// validated start: change one only with a measurement beside it.
+public enum Tuning {
+    // Outstanding work per path: rate·(srtt + horizon).
+
+    /// Less starves the pipe (20 ms: 91 % of it), more only adds delay (500 ms: p99 head-of-line 435 ms).
+    static let horizon = Interval.milliseconds(100)
+    /// On short paths the loop turns often enough for less.
+    static let shortHorizon = Interval.milliseconds(25)
+    static let shortPath = Interval.milliseconds(5)
+
+    /// A lease lasts this long on its path, within the bounds that follow.
+    static let leaseTime = Interval.milliseconds(25)
+    static let minimumLease: UInt64 = 64 << 10
+    static let maximumLease: UInt64 = 1 << 20
+
+    /// How often leases are looked at while any is outstanding.
+    static let tick = Interval.milliseconds(5)
+    static let releasesPerTick = 4
+    /// A lease has slipped when it is later than its own promise by more than max(this, srtt).
+    static let slip = Interval.milliseconds(50)
+    /// Another path must beat it by more than max(this, srtt/2).
+    static let gain = Interval.milliseconds(20)
+    /// Duplicates: 5 % of what was received, and this.
+    static let duplicateAllowance: UInt64 = 256 << 10
+    static let duplicateShare: Double = 0.05
+    /// How far ahead of the front a slow path may be given blocks, in time.
+    static let slide = Interval.milliseconds(300)
+    /// Slow paths slide only where srtts differ by less than this factor.
+    static let slideRatio: Int64 = 5
+
+    /// Downstream window per stream: 3·Σrate·(srtt + horizon) within these. Too small starves (0.5 MiB: 71 %).
+    static let minimumWindow: UInt64 = 1 << 20
+    static let maximumWindow: UInt64 = 16 << 20
+    /// What a peer may send before the first WINDOW.
+    public static let initialWindow: UInt64 = 64 << 10
+
+    /// A stream is bulk after this many bytes or this long.
+    static let bulkBytes: UInt64 = 256 << 10
+    static let bulkTime = Interval.milliseconds(100)
+    /// Upstream bytes kept from the first one on, for replay to replicas.
+    static let replayLimit: UInt64 = 64 << 10
+    /// What follows an upstream write stays with the primary: Date and its like stand there.
+    static let primaryAfterWrite: UInt64 = 16 << 10
+
+    // Marginal gain.
+
+    /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.
+    static let worthwhile: Double = 1.10
+    static let trial = Interval.seconds(1)
+    static let parkFirst = Interval.seconds(30)
+    static let parkMost = Interval.seconds(600)
+
+    // Liveness (protocol.md §2).
+
+    static let probeBusy = Interval.milliseconds(25)
+    static let probeOpen = Interval.seconds(1)
+    static let probeIdle = Interval.seconds(3)
+    static let suspectAtLeast = Interval.milliseconds(50)
+    /// Peers acknowledge within this (RFC 9000 §18.2, max_ack_delay's default).
+    static let maximumAckDelay = Interval.milliseconds(25)
+    static let failAtLeast = Interval.seconds(1)
+    /// All the primary's paths suspect for max(this, 2·PTO): promote.
+    static let promoteAtLeast = Interval.milliseconds(200)
+    /// Under `fail` a silent primary ends the stream after this.
+    static let failTime = Interval.seconds(30)
+
+    // Trust.
+
+    /// Mismatching blocks in a row that end a replica's part in a stream.
+    static let mismatchesInRow = 2
+    /// Streams with such an end that quarantine it.
+    static let endsToQuarantine = 3
+    static let quarantineFirst = Interval.seconds(60)
+    static let quarantineMost = Interval.seconds(86_400)
+
+    /// Packet bytes that a path may send in its first round trip (RFC 9002 §7.2).
+    static let initialCongestionWindow: Double = 12_000
+    /// A closed stream's channel is waited for this long.
+    static let linger = Interval.seconds(10)
+}

@@ -1,0 +1,100 @@
+/// How fast a path delivers, measured at the receiver (algorithm.md: BBR's filter over MSPlayer's measured rate):
+/// up at once, down slowly and only on samples that show what the path can do.
+struct RateEstimator {
+    /// Bytes per second; nil before the first sample.
+    private(set) var estimate: Double?
+    /// Doubling still: the rate of the last round is no bound yet.
+    private(set) var startingUp = true
+
+    private var arrivals: [Arrival] = []
+    private var head = 0
+    private var roundEnd = Instant(nanoseconds: 0)
+    private var roundBest = 0.0
+    private var flatRounds = 0
+    private var busySince: Instant?
+    private var updatedAt = Instant(nanoseconds: 0)
+
+    /// Bytes gathered over one bucket of time, so that the list stays short at any rate.
+    private struct Arrival {
+        var at: Instant
+        var bytes: UInt64
+    }
+
+    private static let bucket = Interval.milliseconds(2)
+    private static let decay = Interval.milliseconds(200)
+    private static let shortestSpan = Interval.milliseconds(10)
+    private static let growth = 1.25
+    private static let roundsToFlat = 3
+
+    func rate(srtt: Interval) -> Double {
+        estimate ?? 2 * Tuning.initialCongestionWindow / max(srtt.seconds, 0.001)
+    }
+
+    /// - Parameters:
+    ///   - outstanding: bytes asked of the path and not yet here.
+    ///   - limited: whether application or window held the path back.
+    mutating func received(_ count: UInt64, srtt: Interval, outstanding: UInt64, limited: Bool, now: Instant) {
+        record(count, now: now)
+        let window = max(Interval.milliseconds(100), srtt * 2)
+        expire(before: now - window)
+        let first = arrivals[head].at
+        let span = min(window, max(now - first, Self.shortestSpan))
+        let total = sum(from: Instant(nanoseconds: 0))
+        let measured = Double(total) / span.seconds
+        let starved = Double(outstanding) < 0.9 * rate(srtt: srtt) * srtt.seconds || limited
+        if starved { busySince = nil } else if busySince == nil { busySince = now }
+        if measured > estimate ?? 0, now - first >= Self.shortestSpan || estimate == nil {
+            estimate = measured
+        } else if let since = busySince, now - since > window, let old = estimate {
+            let elapsed = min((now - updatedAt).seconds / Self.decay.seconds, 1)
+            estimate = old + elapsed * (Double(total) / window.seconds - old)
+        }
+        updatedAt = now
+        endRound(srtt: srtt, now: now)
+    }
+
+    /// The rate of the last max(50 ms, 2·srtt), but never above the estimate.
+    func recent(srtt: Interval, now: Instant) -> Double {
+        let window = max(Interval.milliseconds(50), srtt * 2)
+        return min(rate(srtt: srtt), Double(sum(from: now - window)) / window.seconds)
+    }
+
+    private mutating func record(_ count: UInt64, now: Instant) {
+        if let last = arrivals.indices.last, last >= head, now - arrivals[last].at < Self.bucket {
+            arrivals[last].bytes += count
+        } else {
+            arrivals.append(Arrival(at: now, bytes: count))
+        }
+    }
+
+    private mutating func expire(before instant: Instant) {
+        while head < arrivals.count - 1, arrivals[head].at < instant { head += 1 }
+        if head > 64 {
+            arrivals.removeFirst(head)
+            head = 0
+        }
+    }
+
+    private func sum(from instant: Instant) -> UInt64 {
+        var total: UInt64 = 0
+        var index = arrivals.count
+        while index > head, arrivals[index - 1].at >= instant {
+            index -= 1
+            total += arrivals[index].bytes
+        }
+        return total
+    }
+
+    private mutating func endRound(srtt: Interval, now: Instant) {
+        guard startingUp, now >= roundEnd else { return }
+        roundEnd = now + max(srtt, Self.shortestSpan)
+        let current = estimate ?? 0
+        if current >= roundBest * Self.growth {
+            roundBest = current
+            flatRounds = 0
+        } else {
+            flatRounds += 1
+            startingUp = flatRounds < Self.roundsToFlat
+        }
+    }
+}

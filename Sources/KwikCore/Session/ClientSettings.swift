@@ -1,0 +1,43 @@
+/// What a service's configuration says of its sessions.
+public struct ClientSettings: Sendable {
+    /// What happens to a stream whose primary is silent (protocol.md §7).
+    public enum SilentPrimary: String, Sendable {
+        /// Wait for it, then show ETIMEDOUT.
+        case fail
+        /// A replica whose blocks have all matched becomes the primary.
+        case promote
+    }
+
+    public var silentPrimary: SilentPrimary
+    /// Whether replicas may be engaged at all.
+    public var replicas: Bool
+    /// Block memory per process, shared by the streams, in bytes.
+    public var memoryBudget: UInt64
+
+    public init(silentPrimary: SilentPrimary = .fail, replicas: Bool = true, memoryBudget: UInt64 = 64 << 20) {
+        self.silentPrimary = silentPrimary
+        self.replicas = replicas
+        self.memoryBudget = memoryBudget
+    }
+}
+
+/// The errno values that the core names (Linux, all architectures that Kwik runs on).
+enum ErrorNumber {
+    static let connectionReset: Int32 = 104
+    static let timedOut: Int32 = 110
+    static let connectionRefused: Int32 = 111
+}
+
+/// Limits of the client's session. Peers control none of them.
+enum ClientLimit {
+    /// Streams of a session, finished ones included until they are released.
+    static let streams = 65_536
+    /// Upstream bytes held per stream beyond what the primary has acknowledged.
+    static let upstream: UInt64 = 4 << 20
+    /// CARVEs without an answer, per stream.
+    static let carvesPending = 256
+    /// Slices handed to a local socket at once.
+    static let slices = 64
+    /// Bytes of DATA emitted in one `pull` beyond its room: at most one piece.
+    static let reattachments = 64
+}

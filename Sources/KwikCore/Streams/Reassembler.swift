@@ -1,0 +1,223 @@
+/// The receiving end of one direction of a stream: puts verified bytes in order.
+///
+/// Bytes are copied once, into blocks of memory that line up with the stream's blocks; what is handed on are slices
+/// of them. Invariants:
+/// 1. `read ≤ front ≤ highest`, and every byte in [read, front) is committed.
+/// 2. A committed byte never changes: later copies of it are dropped.
+/// 3. A block's memory is held from its first byte until `read` passes its end, so it is whole when it is summed.
+public struct Reassembler {
+    /// What the local socket has taken.
+    public private(set) var read: UInt64 = 0
+    /// End of the contiguous committed bytes.
+    public private(set) var front: UInt64 = 0
+    /// End of the highest committed byte.
+    public private(set) var highest: UInt64 = 0
+    /// Bytes of block memory held.
+    public var memory: Int { held * Int(Block.size) }
+
+    private var slots: [BlockCopy?]
+    private var held = 0
+    private let blockSum: (UInt64, UnsafeRawBufferPointer) -> UInt64
+    private var sum: UInt64 = 0
+    /// Where the sum begins, and up to where it goes so far (a block boundary, or the base).
+    public private(set) var sumBase: UInt64 = 0
+    private var summed: UInt64 = 0
+
+    public init(integrity: Integrity) {
+        unsafe blockSum = integrity.blockSum
+        slots = Array(repeating: nil, count: 4)
+    }
+
+    /// Committed bytes not yet taken by the local socket.
+    public var unread: UInt64 { front - read }
+
+    private func slot(_ block: UInt64) -> Int { Int(truncatingIfNeeded: block) & (slots.count - 1) }
+
+    private func copy(of block: UInt64) -> BlockCopy? {
+        guard let held = slots[slot(block)], held.block == block else { return nil }
+        return held
+    }
+
+    /// Makes room for blocks up to `block`; the ring always spans [read, highest block asked for].
+    private mutating func grow(toHold block: UInt64) {
+        let first = Block.index(of: read)
+        guard block - first >= UInt64(slots.count) else { return }
+        var count = slots.count
+        while UInt64(count) <= block - first { count *= 2 }
+        var wider = [BlockCopy?](repeating: nil, count: count)
+        for case let copy? in slots { wider[Int(truncatingIfNeeded: copy.block) & (count - 1)] = copy }
+        slots = wider
+    }
+
+    /// Copies a piece into place without showing it; bytes that are committed already, or read, are left alone.
+    ///
+    /// - Precondition: the piece lies within one block (`ChannelReader` refuses others), and the caller has checked
+    ///   it against the credit granted.
+    public mutating func write(at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count > 0, offset + UInt64(bytes.count) > front else { return }
+        let block = Block.index(of: offset)
+        guard block >= Block.index(of: read) else { return }
+        grow(toHold: block)
+        let index = slot(block)
+        if slots[index] == nil {
+            slots[index] = BlockCopy(block: block)
+            held += 1
+        }
+        unsafe slots[index]?.write(at: offset, bytes)
+    }
+
+    /// Shows a range whose bytes were written and found good. Returns how many of them are new.
+    public mutating func commit(_ range: ByteRange) -> UInt64 {
+        guard range.end > front else { return 0 }
+        let block = Block.index(of: range.start)
+        let index = slot(block)
+        guard let held = slots[index], held.block == block else { return 0 }
+        let added = slots[index]?.commit(range) ?? 0
+        highest = max(highest, range.end)
+        advance()
+        return added
+    }
+
+    /// Takes over a whole verified block. Returns how many of its bytes are new.
+    public mutating func adopt(_ copy: BlockCopy) -> UInt64 {
+        guard copy.end > front, copy.block >= Block.index(of: read) else { return 0 }
+        grow(toHold: copy.block)
+        let index = slot(copy.block)
+        let before = slots[index]?.filled ?? 0
+        if slots[index] == nil { held += 1 }
+        slots[index] = copy
+        highest = max(highest, copy.end)
+        let added = copy.filled - min(before, copy.filled)
+        advance()
+        return added
+    }
+
+    private mutating func advance() {
+        while let copy = copy(of: Block.index(of: front)) {
+            let end = copy.prefixEnd(from: front)
+            if end == front { return }
+            front = end
+            sumWholeBlocks()
+            if front % Block.size != 0 { return }
+        }
+    }
+
+    private mutating func sumWholeBlocks() {
+        while Block.roundDown(summed) + Block.size <= front {
+            let end = Block.roundDown(summed) + Block.size
+            sum &+= segmentSum(ByteRange(summed, end))
+            summed = end
+        }
+    }
+
+    private func segmentSum(_ range: ByteRange) -> UInt64 {
+        guard !range.isEmpty, let copy = copy(of: Block.index(of: range.start)) else { return 0 }
+        return unsafe blockSum(range.start, copy.bytes(range))
+    }
+
+    /// Σ XXH3-64(block, seed = offset) over [`sumBase`, `front`) (protocol.md §6).
+    public var sumToFront: UInt64 { sum &+ segmentSum(ByteRange(min(summed, front), front)) }
+
+    /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere now.
+    public mutating func rebase() {
+        for index in slots.indices {
+            guard let copy = slots[index] else { continue }
+            if copy.block * Block.size >= front {
+                slots[index] = nil
+                held -= 1
+            } else {
+                slots[index]?.truncate(at: front)
+            }
+        }
+        highest = front
+        sumBase = front
+        summed = front
+        sum = 0
+    }
+
+    /// Whether every byte of the range is committed.
+    public func contains(_ range: ByteRange) -> Bool {
+        if range.end <= front { return true }
+        return copy(of: Block.index(of: range.start))?.contains(range) ?? false
+    }
+
+    /// Up to `limit` in-order slices, from `read` to `front`.
+    public func readable(into slices: inout [ChunkSlice], limit: Int) {
+        var at = read
+        while at < front, slices.count < limit, let copy = copy(of: Block.index(of: at)) {
+            let end = min(front, Block.roundDown(at) + Block.size)
+            slices.append(copy.slice(ByteRange(at, end)))
+            at = end
+        }
+    }
+
+    /// The local socket took `count` bytes.
+    public mutating func consume(_ count: UInt64) {
+        precondition(count <= front - read, "more taken than there was")
+        let firstBlock = Block.index(of: read)
+        read += count
+        for block in firstBlock..<Block.index(of: read) {
+            slots[slot(block)] = nil
+            held -= 1
+        }
+    }
+}
+
+/// The memory of one block and what of it is committed.
+public struct BlockCopy {
+    public let block: UInt64
+    private let chunk: Chunk
+    /// Almost always one range; more only when pieces come out of order.
+    private var committed = RangeSet()
+
+    public init(block: UInt64) {
+        self.block = block
+        chunk = Chunk(capacity: Int(Block.size))
+    }
+
+    public var start: UInt64 { Block.start(of: block) }
+    /// End of the last committed byte.
+    public var end: UInt64 { committed.last?.end ?? start }
+    /// Committed bytes.
+    public var filled: UInt64 { committed.count }
+
+    public func contains(_ range: ByteRange) -> Bool { committed.contains(range) }
+    public func prefixEnd(from offset: UInt64) -> UInt64 { committed.prefixEnd(from: offset) }
+
+    /// Copies a piece into place, but for what is committed already.
+    public mutating func write(at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
+        let range = ByteRange(offset, offset + UInt64(bytes.count))
+        precondition(range.start >= start && range.end <= start + Block.size, "piece outside its block")
+        if committed.overlaps(range) {
+            for gap in committed.gaps(in: range) { unsafe place(gap, from: bytes, at: offset) }
+        } else {
+            unsafe place(range, from: bytes, at: offset)
+        }
+    }
+
+    private func place(_ range: ByteRange, from bytes: UnsafeRawBufferPointer, at offset: UInt64) {
+        guard let source = unsafe bytes.baseAddress, !range.isEmpty else { return }
+        unsafe (chunk.base + Int(range.start - start)).copyMemory(
+            from: source + Int(range.start - offset), byteCount: Int(range.count))
+    }
+
+    /// Returns how many of the range's bytes are new.
+    public mutating func commit(_ range: ByteRange) -> UInt64 {
+        let before = committed.count
+        committed.insert(range)
+        return committed.count - before
+    }
+
+    mutating func truncate(at offset: UInt64) {
+        if offset < start + Block.size { committed.remove(ByteRange(offset, start + Block.size)) }
+    }
+
+    /// Valid while this copy is held.
+    public func bytes(_ range: ByteRange) -> UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(start: chunk.base + Int(range.start - start), count: Int(range.count))
+    }
+
+    public func slice(_ range: ByteRange) -> ChunkSlice {
+        ChunkSlice(chunk, offset: Int(range.start - start), count: Int(range.count))
+    }
+}
