@@ -11,13 +11,14 @@ public struct Preface: Hashable, Sendable {
     public enum Role: Hashable, Sendable {
         /// 0, client → primary: the public stream.
         case stream
-        /// 1, client → same or promoted server: all that role 0 may carry. Epoch 0 takes nothing over; the highest
-        /// epoch carries the primary's own DATA, from `received` on.
+        /// 1, client → same or promoted server: all that role 0 may carry. Epoch 0 takes nothing over; the
+        /// highest epoch carries the primary's own DATA, from `received` on.
         case attach(epoch: UInt64, received: UInt64)
         /// 2, client → replica.
         case replica
-        /// 3, client → any server. `window`: the maximum downstream offset granted at that time (as in WINDOW, whose
-        /// read offset is `read`). `sequence`: the CARVE that the lease follows, 0 for none.
+        /// 3, client → any server. `offset` is a block's start, `length` 1 ... `WireLimit.leaseLength`.
+        /// `window`: the maximum downstream offset granted at that time (as in WINDOW, whose read offset is
+        /// `read`). `sequence`: the CARVE that the lease follows, 0 for none.
         case lease(offset: UInt64, length: UInt64, read: UInt64, window: UInt64, sequence: UInt64)
         /// 4, server → client: the server's own bytes for a stream.
         case contribution(offset: UInt64, length: UInt64)
@@ -54,7 +55,7 @@ public struct ByteRange: Hashable, Comparable, Sendable {
     }
 }
 
-/// The KDP frames (protocol.md §3) but DATA, whose bytes are streamed: see `FrameReader`.
+/// The KDP frames (protocol.md §3) but DATA, whose bytes are streamed: see `ChannelReader`.
 public enum Frame: Hashable, Sendable {
     /// 2. `sum`: Σ XXH3-64(block, seed = offset) mod 2^64 over [base, final).
     case fin(base: UInt64, final: UInt64, sum: UInt64, closed: Bool)
@@ -62,7 +63,8 @@ public enum Frame: Hashable, Sendable {
     case reset(errno: Int32, offset: UInt64)
     /// 4. Of the direction opposite to the frame's own.
     case window(read: UInt64, maximum: UInt64)
-    /// 5. Whole blocks, as byte ranges in ascending order.
+    /// 5. Whole blocks, as disjoint byte ranges in ascending order, none empty. The last one may end within a
+    /// block: the short last block of a stream that has ended.
     case carve(sequence: UInt64, [ByteRange])
     /// 6.
     case carved(sequence: UInt64, [ByteRange])
@@ -127,6 +129,10 @@ public enum WireLimit {
     public static let maximumOffset: UInt64 = (1 << 62) - 1
     /// Bytes in the body of a frame other than DATA; longer ones are refused, unknown types skipped up to it.
     public static let frameBody = 65_536
+    /// Bytes of a lease or a contribution.
+    public static let leaseLength: UInt64 = 16 << 20
+    /// Blocks up to the largest offset.
+    public static let blocks: UInt64 = 1 << 48
     /// Ranges in a CARVE or CARVED.
     public static let ranges = 1_024
     /// Tags or sums in one frame.
