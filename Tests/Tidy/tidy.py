@@ -64,7 +64,7 @@ GENERATED = re.compile(r"\.pb-c\.[ch]$")
 
 
 def blank_out(text):
-    """The text with strings' and comments' characters made spaces, lines kept: braces can be counted."""
+    """The text with strings and comments made spaces, lines kept: braces can be counted in it."""
     def blank(match):
         return re.sub(r"[^\n]", " ", match.group(0))
     pattern = re.compile(r'"""(?:.|\n)*?"""|#"(?:.|\n)*?"#|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*(?:.|\n)*?\*/'
@@ -95,7 +95,7 @@ def end_of_braces(text, start):
 
 
 def continues(text, newline):
-    """The text with strings' and comments' characters made spaces, lines kept: to count braces in."""
+    """Whether a declaration goes on after this line: an opening brace, a where clause, a result type."""
     return re.match(r"\s*(\{|where\b|->|throws\b|async\b)", text[newline:]) is not None
 
 

@@ -1,0 +1,113 @@
+# The contract: people and CI call these targets and nothing else. `make help` lists them.
+# Every target that tests ends in one line `test: passed=N failed=N …` and fails if it ran nothing.
+
+SWIFT ?= swift
+CC = gcc
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+SEED ?=
+SEEDS ?= 1000
+OPS ?=
+KILL ?=
+COMPARE ?=
+
+export SWIFT SEEDS
+export PYTHONDONTWRITEBYTECODE = 1
+
+VERSION = $(shell sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
+RELEASE = -c release -Xswiftc -cross-module-optimization
+PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate
+SHIM_SOURCES = $(wildcard shim/*.c shim/calls/*.c)
+SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \
+    -Wl,--version-script=shim/libkwik.map -Wl,-z,now -Wl,-z,relro
+
+.PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
+    system-test sanitize fuzz install deb clean help dependencies dependencies-demo dependencies-test programs
+
+build: dependencies programs build/libkwik.so ## everything that runs, into build/ (the default)
+
+dependencies:
+	@packaging/dependencies.sh build
+
+dependencies-demo:
+	@packaging/dependencies.sh demo
+
+dependencies-test:
+	@packaging/dependencies.sh test
+
+programs: | dependencies
+	$(SWIFT) build $(RELEASE)
+	@mkdir -p build
+	@for program in $(PROGRAMS); do ln -sfn ../.build/release/$$program build/$$program; done
+
+build/libkwik.so: $(SHIM_SOURCES) $(wildcard shim/*.h shim/calls/*.h) shim/libkwik.map | dependencies
+	@mkdir -p build
+	$(CC) $(SHIM_FLAGS) -o $@ $(SHIM_SOURCES)
+
+demo: dependencies-demo build ## three servers, one unmodified curl [KILL=replica|primary|crash]
+	@$(PYTHON) Tests/System/demo.py $(if $(KILL),--kill $(KILL))
+
+check: dependencies-demo ## the house rules and the syntax of scripts, in seconds
+	@$(PYTHON) -m unittest discover -q -s Tests/Tidy
+	@find . -path ./.build -prune -o -path ./build -prune -o -name '*.sh' -print -o -path ./.ci/run -print | \
+	    while read -r script; do bash -n "$$script" || exit 1; done
+	@find Tests -name '*.py' | $(PYTHON) -c \
+	    'import ast, sys; [ast.parse(open(name.strip()).read(), name) for name in sys.stdin]'
+	@$(PYTHON) Tests/Tidy/tidy.py $(if $(wildcard .build/release/KwikCore.build/*.o),--objects \
+	    .build/release/KwikCore.build)
+
+test: dependencies-test build ## unit, simulation, golden and quick system tests (15 minutes)
+	@$(PYTHON) Tests/System/suite.py tidy unit simulation golden quick
+
+system-test: dependencies-test build ## the long system tests (45 minutes)
+	@$(PYTHON) Tests/System/suite.py single long
+
+simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
+	@build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS))
+
+mutants: build ## seeded faults in the core, each of which the simulation must find
+	@Tests/Simulation/mutants.sh
+
+golden: dependencies-test build ## texts and messages against their recorded form
+	@$(PYTHON) Tests/System/suite.py golden
+
+proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
+	@Sources/CKwikMessages/regenerate.sh --check
+	@echo "test: passed=1 failed=0"
+
+conformance: dependencies-test build ## the shim against native sockets
+	@Tests/Conformance/run.sh
+
+bench: dependencies-demo build ## 1 GiB on loopback; build/bench.json [COMPARE=earlier.json]
+	@$(PYTHON) Tests/Benchmarks/bench.py $(if $(COMPARE),--compare $(COMPARE))
+
+sanitize: dependencies-test build ## unit tests under AddressSanitizer and ThreadSanitizer
+	@$(PYTHON) Tests/System/suite.py address thread
+
+fuzz: dependencies-test ## fuzzers over every parser
+	@Tests/Fuzz/build.sh
+
+coverage: dependencies-test ## lines that the unit tests run
+	$(SWIFT) test --enable-code-coverage --scratch-path .build/coverage -q
+	@llvm-cov report .build/coverage/debug/kwikPackageTests.xctest \
+	    -instr-profile .build/coverage/debug/codecov/default.profdata \
+	    -ignore-filename-regex '\.build|Tests/' $$PWD/Sources
+
+docs: build ## API documentation into build/docs
+	@packaging/docs.sh build/docs
+
+matrix: ## the link matrix: not built yet
+	@echo "make matrix: the link matrix is not built yet; it comes with a later version" >&2; exit 1
+
+deb: ## Debian package: not built yet
+	@echo "make deb: the Debian package is not built yet; use make install" >&2; exit 1
+
+install: build ## programs, shim, manuals, units, completions [PREFIX=/usr/local] [DESTDIR=]
+	@packaging/install.sh "$(DESTDIR)" "$(PREFIX)"
+
+clean: ## what was built
+	rm -rf build .build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | grep -v 'not built yet' | expand -t 14

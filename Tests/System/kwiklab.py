@@ -1,0 +1,390 @@
+"""A private Kwik world in one temporary directory: a CA, servers (nginx + kwik-gateway), an engine, programs.
+
+    with Lab() as lab:
+        a, b, c = lab.add_servers(3, max_rate="50 Mbit/s")
+        lab.start_engine([a, b, c])
+        lab.run(["curl", "-sS", lab.url("file")])
+
+Everything listens on loopback. Every process is a child, dies with the lab, and is ended by its own id.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("KWIK_BUILD", ROOT / "build"))
+SHIM = BUILD / "libkwik.so"
+TOKEN = "a-token-for-this-lab-only"
+NGINX = "/usr/sbin/nginx"
+# Seconds that a daemon may take to be ready on a busy machine.
+READY_SECONDS = 15
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class LabError(Exception):
+    """The lab itself failed: a daemon that did not start, a wait that ended."""
+
+
+def wait_until(condition, what, seconds=READY_SECONDS, every=0.02):
+    """Polls `condition` until it is true and returns its value; LabError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise LabError(f"waited {seconds} s in vain: {what}")
+        time.sleep(every)
+
+
+def free_ports(count):
+    """Ports free for TCP and UDP on loopback, below the range that the kernel gives out by itself."""
+    found, chance = [], random.SystemRandom()
+    while len(found) < count:
+        port = chance.randrange(18000, 32000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    probe = stack.enter_context(socket.socket(socket.AF_INET, kind))
+                    probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if port not in found:
+                found.append(port)
+    return found
+
+
+def udp_bound(port):
+    with open("/proc/net/udp", encoding="ascii") as table:
+        return any(line.split()[1].endswith(f":{port:04X}") for line in table.readlines()[1:])
+
+
+def tcp_accepts(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def descendants(pid):
+    """Ids of a process's children and theirs, as they are now."""
+    found = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except FileNotFoundError:
+        return found
+    for task in tasks:
+        with contextlib.suppress(OSError):
+            children = pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii")
+            for child in map(int, children.split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def send_signal(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+class Daemon:
+    """One child process whose output goes into a file; with the processes that it starts itself."""
+
+    def __init__(self, name, argv, log, env=None, death=signal.SIGKILL):
+        self.name, self.log = name, log
+        with open(log, "ab") as output:
+            self.process = subprocess.Popen(
+                [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=env, start_new_session=True,
+                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0))
+        self.family = [self.process.pid]
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def ready(self, condition, what):
+        def check():
+            if not self.alive():
+                raise LabError(f"{self.name} ended with {self.process.returncode}:\n{self.text()}")
+            return condition()
+        wait_until(check, f"{self.name}: {what}")
+        self.family = [self.pid, *descendants(self.pid)]
+
+    def text(self):
+        return pathlib.Path(self.log).read_text(encoding="utf-8", errors="replace")
+
+    def signal(self, number):
+        """To the process and to all that it started: a silent server is one whose workers are silent too."""
+        for pid in [self.pid, *descendants(self.pid)]:
+            send_signal(pid, number)
+
+    def kill(self):
+        """SIGKILL to the whole family, also where the parent has gone before."""
+        family = {self.pid, *descendants(self.pid)} if self.alive() else set()
+        for pid in family:
+            send_signal(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        """The polite way first, for two seconds, if the process listens at all."""
+        if self.alive():
+            self.signal(signal.SIGCONT)
+            send_signal(self.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2)
+        self.kill()
+
+
+class Authority:
+    """A CA and the certificates that it signs, made with openssl."""
+
+    def __init__(self, directory, name="Kwik lab CA"):
+        self.directory, self.name = directory, name
+        directory.mkdir(parents=True, exist_ok=True)
+        self.certificate = directory / "ca.pem"
+        self.key = directory / "ca.key"
+        self._make(self.key, self.certificate, name, ["-addext", "basicConstraints=critical,CA:TRUE"])
+
+    def _make(self, key, certificate, name, options):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+             "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", certificate, *options],
+            check=True, capture_output=True)
+
+    def issue(self, name):
+        """(certificate, key) for a DNS name."""
+        key, certificate = self.directory / f"{name}.key", self.directory / f"{name}.pem"
+        self._make(key, certificate, name, [
+            "-CA", self.certificate, "-CAkey", self.key, "-addext", f"subjectAltName=DNS:{name}",
+            "-addext", "basicConstraints=critical,CA:FALSE"])
+        return certificate, key
+
+
+def pin_of(certificate):
+    """The SPKI SHA-256 pin of a PEM certificate."""
+    public = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-pubkey"],
+                            check=True, capture_output=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=public,
+                         check=True, capture_output=True).stdout
+    digest = subprocess.run(["openssl", "dgst", "-sha256", "-binary"], input=der,
+                            check=True, capture_output=True).stdout
+    text = subprocess.run(["openssl", "base64"], input=digest, check=True, capture_output=True).stdout
+    return "sha256//" + text.decode().strip()
+
+
+def quoted(value):
+    """A value as TOML: JSON's strings, numbers, booleans and lists are TOML's."""
+    return json.dumps(str(value) if isinstance(value, pathlib.Path) else value)
+
+
+def table(values):
+    return "".join(f"{key} = {quoted(value)}\n" for key, value in values.items() if value is not None)
+
+
+class Server:
+    """One independent machine of the lab: its own files, its own nginx, its own gateway."""
+
+    def __init__(self, lab, name, backend_port, gateway_port):
+        self.lab, self.name = lab, name
+        self.host_name = f"{name}.kwik.test"
+        self.backend_port, self.gateway_port = backend_port, gateway_port
+        self.directory = lab.directory / name
+        self.files = self.directory / "files"
+        self.files.mkdir(parents=True)
+        self.certificate, self.key = lab.authority.issue(self.host_name)
+        self.nginx = self.gateway = None
+        # Keys of the gateway's file and of its one service, for tests to change.
+        self.settings = {"listen": f"127.0.0.1:{gateway_port}", "server_id": name,
+                         "certificate": self.certificate, "key": self.key}
+        self.service = {"name": lab.service, "backend": f"127.0.0.1:{backend_port}",
+                        "roles": ["origin", "replica"], "tokens": [TOKEN]}
+
+    def start_nginx(self, options=""):
+        configuration = self.directory / "nginx.conf"
+        user = "user root;" if os.getuid() == 0 else ""
+        configuration.write_text(f"""{user} worker_processes 1; pid {self.directory}/nginx.pid;
+error_log {self.directory}/nginx-error.log;
+events {{ worker_connections 1024; }}
+http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on;
+  client_body_temp_path {self.directory}/body; proxy_temp_path {self.directory}/proxy;
+  fastcgi_temp_path {self.directory}/fastcgi; uwsgi_temp_path {self.directory}/uwsgi;
+  scgi_temp_path {self.directory}/scgi; types {{}} default_type application/octet-stream;
+  server {{ listen 127.0.0.1:{self.backend_port}; {options}
+    location / {{ root {self.files}; autoindex on; }} }} }}
+""", encoding="utf-8")
+        self.nginx = self.lab.daemon(
+            f"{self.name}-nginx",
+            [NGINX, "-p", self.directory, "-e", self.directory / "nginx-error.log", "-c", configuration,
+             "-g", "daemon off;"], death=signal.SIGTERM)
+        port = self.backend_port
+        self.nginx.ready(lambda: tcp_accepts(port), f"no listener on port {port}")
+
+    def start_gateway(self):
+        configuration = self.directory / "gateway.toml"
+        text = table(self.settings) + "\n[[service]]\n" + table(self.service)
+        configuration.write_text(text, encoding="utf-8")
+        self.gateway = self.lab.daemon(
+            f"{self.name}-gateway", [BUILD / "kwik-gateway", "--config", configuration])
+        port = self.gateway_port
+        self.gateway.ready(lambda: udp_bound(port), f"no UDP socket on port {port}")
+
+    def requests(self):
+        """Lines of the nginx access log: how often this backend was asked."""
+        log = self.directory / "nginx-access.log"
+        return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+    def signal(self, number):
+        for daemon in (self.gateway, self.nginx):
+            if daemon and daemon.alive():
+                daemon.signal(number)
+
+    def silence(self):
+        """Falls silent without a trace on the wire: no RST, no ICMP."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def crash(self):
+        for daemon in (self.gateway, self.nginx):
+            if daemon:
+                daemon.kill()
+
+
+class Lab:
+    def __init__(self, service_port=None):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="kwik-lab-"))
+        self.runtime = self.directory / "run"
+        self.logs = self.directory / "log"
+        for directory in (self.runtime, self.logs):
+            directory.mkdir(mode=0o700)
+        self.authority = Authority(self.directory / "ca")
+        self.service_port = service_port or free_ports(1)[0]
+        self.service = f"127.0.0.1:{self.service_port}"
+        self.servers, self.daemons = [], []
+        self.engine = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for daemon in reversed(self.daemons):
+            daemon.stop()
+        self.daemons = []
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def daemon(self, name, argv, env=None, death=signal.SIGKILL):
+        started = Daemon(name, argv, self.logs / f"{name}.log", env, death)
+        self.daemons.append(started)
+        return started
+
+    def add_server(self, **settings):
+        """The first is the machine that programs name: its backend listens at the service's own address."""
+        backend, gateway = free_ports(2)
+        name = f"server-{'abcdefgh'[len(self.servers)]}"
+        server = Server(self, name, backend if self.servers else self.service_port, gateway)
+        server.settings.update(settings)
+        self.servers.append(server)
+        return server
+
+    def add_servers(self, count, **settings):
+        return [self.add_server(**settings) for _ in range(count)]
+
+    def put(self, name, content, servers=None):
+        """The same file on each server, every one with a copy of its own. `content`: bytes or a file's path."""
+        for server in servers or self.servers:
+            target = server.files / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                target.write_bytes(content)
+            else:
+                shutil.copyfile(content, target)
+
+    def start_servers(self):
+        for server in self.servers:
+            server.start_nginx()
+            server.start_gateway()
+
+    def url(self, name=""):
+        return f"http://{self.service}/{name}"
+
+    def environment(self, shim=True):
+        """A program's environment: this lab's engine, and the shim unless told otherwise."""
+        env = dict(os.environ, XDG_RUNTIME_DIR=str(self.runtime), LC_ALL="C.UTF-8")
+        for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                     "LD_PRELOAD", "JOURNAL_STREAM", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"):
+            env.pop(name, None)
+        env["no_proxy"] = "*"
+        if shim:
+            env["LD_PRELOAD"] = str(SHIM)
+        return env
+
+    def engine_text(self, servers, service=None, engine=None):
+        """The engine's configuration: this lab's one service with the given servers."""
+        service = {"name": self.service, "policy": "fail", "token": TOKEN,
+                   "ca": self.authority.certificate, **(service or {})}
+        text = ("[engine]\n" + table(engine) + "\n" if engine else "") + "[[service]]\n" + table(service)
+        for server in servers:
+            text += "\n[[service.server]]\n" + table({
+                "name": server.host_name, "address": f"127.0.0.1:{server.gateway_port}",
+                "roles": server.service["roles"], "pin": getattr(server, "pin", None)})
+        return text
+
+    def start_engine(self, servers=None, service=None, engine=None):
+        self.stop_engine()
+        configuration = self.directory / "engine.toml"
+        text = self.engine_text(servers or self.servers, service, engine)
+        configuration.write_text(text, encoding="utf-8")
+        self.engine = self.daemon("kwikd", [BUILD / "kwikd", "--foreground", "--config", configuration],
+                                  env=self.environment(shim=False))
+        self.engine.ready(lambda: self.ctl("status", "--json").returncode == 0, "no answer to kwikctl status")
+
+    def stop_engine(self):
+        if self.engine:
+            self.engine.stop()
+            self.daemons.remove(self.engine)
+            self.engine = None
+
+    def ctl(self, *words):
+        return subprocess.run([BUILD / "kwikctl", *words], env=self.environment(shim=False),
+                              capture_output=True, text=True, timeout=20)
+
+    def status(self):
+        answer = self.ctl("status", "--json")
+        if answer.returncode != 0:
+            raise LabError(f"kwikctl status: {answer.stderr.strip()}")
+        return json.loads(answer.stdout)
+
+    def run(self, argv, shim=True, timeout=60, **options):
+        """A program to its end, under the shim; its result with bytes of output."""
+        env = dict(self.environment(shim), **options.pop("env", {}))
+        return subprocess.run([str(word) for word in argv], env=env, timeout=timeout,
+                              **{"capture_output": True, "stdin": subprocess.DEVNULL, **options})
+
+    def start(self, argv, shim=True, **options):
+        """A program that goes on, under the shim; the caller waits for it."""
+        return subprocess.Popen([str(word) for word in argv], env=self.environment(shim),
+                                **{"stdin": subprocess.DEVNULL, **options})
+
+    def log_tails(self, lines=25):
+        """The ends of all daemons' logs, for a failure's report."""
+        text = ""
+        for path in sorted(self.logs.glob("*.log")):
+            tail = path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            text += "".join(f"  {path.stem}: {line}\n" for line in tail)
+        return text

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Runs sets of tests one after the other and adds up what they report.
+
+    suite.py SET...        SET: tidy, unit, address, thread, simulation, golden, quick, single, long
+
+Every set ends in a line `test: passed=N failed=N …`. A set that says nothing, runs nothing or exits with an
+error counts as a failure, so that no suite passes by not running. The last line is the sum, in the same form.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+SWIFT = os.environ.get("SWIFT", "swift")
+SEEDS = os.environ.get("SEEDS", "1000")
+RESULT = re.compile(r"^test: passed=(\d+) failed=(\d+)(?: skipped=(\d+))?")
+CORE_OBJECTS = ROOT / ".build" / "release" / "KwikCore.build"
+
+SETS = {
+    "tidy": [sys.executable, ROOT / "Tests/Tidy/tidy.py", "--objects", CORE_OBJECTS],
+    "simulation": [BUILD / "kwik-simulate", "--seeds", SEEDS],
+    "golden": [sys.executable, ROOT / "Tests/Golden/golden.py"],
+    "quick": [sys.executable, ROOT / "Tests/System/run.py", "quick"],
+    "single": [sys.executable, ROOT / "Tests/System/run.py", "single"],
+    "long": [sys.executable, ROOT / "Tests/System/run.py", "long"],
+}
+
+
+# Options of swift test: the same tests, and under the two sanitizers.
+UNIT_SETS = {
+    "unit": [],
+    "address": ["--sanitize=address", "--scratch-path", ".build/address"],
+    "thread": ["--sanitize=thread", "--scratch-path", ".build/thread"],
+}
+
+
+def run_reporting(command):
+    """Runs a set, showing its output; (passed, failed, skipped) as its last result line says."""
+    counts = None
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True,
+                          errors="replace") as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if found := RESULT.match(line):
+                counts = [int(group or 0) for group in found.groups()]
+    if counts is None:
+        print(f"The set ended with exit code {process.returncode} and without a result line.")
+        return [0, 1, 0]
+    if counts[0] == 0 or (process.returncode != 0 and counts[1] == 0):
+        counts[1] += 1
+    return counts
+
+
+def run_unit(*options):
+    """The Swift tests, counted from the machine-readable report that the runner writes."""
+    BUILD.mkdir(exist_ok=True)
+    report = BUILD / "unit-swift-testing.xml"
+    report.unlink(missing_ok=True)
+    environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1")
+    command = [SWIFT, "test", "--xunit-output", BUILD / "unit.xml", *options]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        for line in process.stdout:
+            if not re.match(r"^[◇✔]|^\[\d+/\d+\]", line):
+                print(line, end="", flush=True)
+    if not report.exists():
+        print(f"swift test ended with exit code {process.returncode} and without a report.")
+        return [0, 1, 0]
+    suite = xml.etree.ElementTree.parse(report).getroot().find("testsuite")
+    tests, failures, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "skipped"))
+    if tests - failures - skipped == 0 or (process.returncode != 0 and failures == 0):
+        failures += 1
+    return [max(tests - failures - skipped, 0), failures, skipped]
+
+
+def main():
+    names = sys.argv[1:]
+    if not names or any(name not in SETS and name not in UNIT_SETS for name in names):
+        sys.exit(__doc__)
+    total, rows, started = [0, 0, 0], [], time.monotonic()
+    for name in names:
+        print(f"== {name}", flush=True)
+        begun = time.monotonic()
+        counts = run_unit(*UNIT_SETS[name]) if name in UNIT_SETS else run_reporting(SETS[name])
+        rows.append((name, *counts, time.monotonic() - begun))
+        total = [a + b for a, b in zip(total, counts)]
+    print("\nset          passed  failed skipped seconds")
+    for name, passed, failed, skipped, seconds in rows:
+        print(f"{name:<11} {passed:>7} {failed:>7} {skipped:>7} {seconds:>7.0f}")
+    seconds = time.monotonic() - started
+    print(f"test: passed={total[0]} failed={total[1]} skipped={total[2]} seconds={seconds:.0f}")
+    sys.exit(1 if total[1] else 0)
+
+
+if __name__ == "__main__":
+    main()
