@@ -263,6 +263,17 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
                 daemon.kill()
 
 
+def paths_of(status):
+    """The paths in a status answer: server, state, received (bytes), rtt_ms, rate_mbps."""
+    return [{"server": path["server"], "state": path["state"], "received": path["received_bytes"],
+             "rtt_ms": path["rtt_ms"], "rate_mbps": path["rate_mbps"]}
+            for service in status["services"] for path in service["paths"]]
+
+
+def streams_of(status):
+    return [stream for service in status["services"] for stream in service["streams"]]
+
+
 class Lab:
     def __init__(self, service_port=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="kwik-lab-"))
@@ -283,10 +294,15 @@ class Lab:
         self.close()
 
     def close(self):
-        for daemon in reversed(self.daemons):
-            daemon.stop()
-        self.daemons = []
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Ends every process and removes every file; a second interrupt does not cut this short."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        try:
+            for daemon in reversed(self.daemons):
+                daemon.stop()
+            self.daemons = []
+            shutil.rmtree(self.directory, ignore_errors=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def daemon(self, name, argv, env=None, death=signal.SIGKILL):
         started = Daemon(name, argv, self.logs / f"{name}.log", env, death)
@@ -294,7 +310,7 @@ class Lab:
         return started
 
     def add_server(self, **settings):
-        """The first is the machine that programs name: its backend listens at the service's own address."""
+        """The first is the machine that programs name: its backend has the service's own address."""
         backend, gateway = free_ports(2)
         name = f"server-{'abcdefgh'[len(self.servers)]}"
         server = Server(self, name, backend if self.servers else self.service_port, gateway)
@@ -306,7 +322,7 @@ class Lab:
         return [self.add_server(**settings) for _ in range(count)]
 
     def put(self, name, content, servers=None):
-        """The same file on each server, every one with a copy of its own. `content`: bytes or a file's path."""
+        """The same file on each server, each with a copy of its own. `content`: bytes or a file's path."""
         for server in servers or self.servers:
             target = server.files / name
             target.parent.mkdir(parents=True, exist_ok=True)
