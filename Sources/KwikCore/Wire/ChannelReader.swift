@@ -1,8 +1,8 @@
 /// Takes one channel's bytes apart as they come, in pieces of any size.
 ///
-/// DATA bytes are handed on as ranges of the input, uncopied and without allocation; other frames are gathered
-/// when they span inputs. What comes out does not depend on how the bytes were split, but for where `bytes`
-/// items are cut.
+/// DATA bytes are handed on as ranges of the input, uncopied and without allocation; other frames are
+/// gathered when they span inputs. What comes out does not depend on how the bytes were split, but for where
+/// `bytes` items are cut.
 public struct ChannelReader {
     public enum Item: Hashable, Sendable {
         /// First on a channel that the peer opened, and only there.
@@ -48,8 +48,8 @@ public struct ChannelReader {
         awaitsPreface = expectsPreface
     }
 
-    /// The next item, or `nil` when the input is exhausted. `position` is where in `input` to go on and is moved
-    /// past what was taken; start each input at 0.
+    /// The next item, or `nil` when the input is exhausted. `position` is where in `input` to go on and is
+    /// moved past what was taken; start each input at 0.
     ///
     /// - Throws: what is wrong with the channel, again at every later call.
     public mutating func next(
@@ -110,8 +110,9 @@ public struct ChannelReader {
                     state = count > 0 ? .skip(count) : .head
                 case .body(let type, let count):
                     guard count > input.count - position else {
-                        let whole = unsafe UnsafeRawBufferPointer(rebasing: input[position..<(position + count)])
-                        position += count
+                        let end = position + count
+                        let whole = unsafe UnsafeRawBufferPointer(rebasing: input[position..<end])
+                        position = end
                         return .frame(try unsafe Frame(type, body: whole))
                     }
                     state = .body(type, count)
@@ -131,9 +132,10 @@ public struct ChannelReader {
                 state = .head
                 let whole = body
                 body = []
-                return .frame(try unsafe whole.withUnsafeBufferPointer { bytes throws(WireError) in
-                    try unsafe Frame(type, body: UnsafeRawBufferPointer(bytes))
-                })
+                return .frame(
+                    try unsafe whole.withUnsafeBufferPointer { bytes throws(WireError) in
+                        try unsafe Frame(type, body: UnsafeRawBufferPointer(bytes))
+                    })
             case .data:
                 preconditionFailure("DATA is taken by next")
             case .failed(let error):
@@ -178,8 +180,8 @@ public struct ChannelReader {
         }
     }
 
-    /// `nil`: the bytes end within the head. Checks each field before it looks at the next one, so that the error
-    /// does not depend on how many bytes are there.
+    /// `nil`: the bytes end within the head. Checks each field before it looks at the next one, so that the
+    /// error does not depend on how many bytes are there.
     private static func parse(_ cursor: inout WireCursor, preface: Bool) throws(WireError) -> Head? {
         if preface { return try Preface.decode(&cursor).map(Head.preface) }
         guard let number = cursor.varint(), let length = cursor.varint() else { return nil }

@@ -17,8 +17,8 @@ enum FrameType: UInt64 {
     case sums = 15
 }
 
-/// Frame bodies: the fields in the order in which the cases of `Frame` name them. Integers are varints but for
-/// the sum of FIN (8 bytes), tags (16) and rolling sums (4), all big-endian, and flags (1 byte).
+/// Frame bodies: the fields in the order in which the cases of `Frame` name them. Integers are varints but
+/// for the sum of FIN (8 bytes), tags (16) and rolling sums (4), all big-endian, and flags (1 byte).
 extension Frame {
     /// - Throws: `badLength` if the fields don't fill the body exactly; what fits otherwise.
     init(_ type: FrameType, body: UnsafeRawBufferPointer) throws(WireError) {

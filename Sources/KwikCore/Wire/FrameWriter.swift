@@ -1,8 +1,8 @@
 /// Writes prefaces, frames and DATA headers one after the other into chunks, for a transport to send in
 /// place.
 ///
-/// Not copyable: two writers over one chunk would write over each other's bytes. What a reader would refuse is
-/// a broken invariant here: callers keep to `WireLimit`.
+/// Not copyable: two writers over one chunk would write over each other's bytes. What a reader would refuse
+/// is a broken invariant here: callers keep to `WireLimit`.
 public struct FrameWriter: ~Copyable {
     /// Bytes in a chunk for small frames.
     static let arenaSize = 4_096
