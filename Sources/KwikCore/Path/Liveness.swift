@@ -8,7 +8,7 @@ struct Liveness {
     /// When the path last became suspect.
     private(set) var suspectSince = Instant.never
 
-    private var lastHeard: Instant
+    private(set) var lastHeard: Instant
     /// The probe that waits for an answer.
     private var probeSent: Instant?
 

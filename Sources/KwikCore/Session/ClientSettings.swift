@@ -38,6 +38,8 @@ enum ClientLimit {
     static let carvesPending = 256
     /// Slices handed to a local socket at once.
     static let slices = 64
-    /// Bytes of DATA emitted in one `pull` beyond its room: at most one piece.
-    static let reattachments = 64
+    /// Epochs of one stream.
+    static let reattachments: UInt64 = 4_096
+    /// Leases that a stream's primary may leave unserved.
+    static let failedLeases = 64
 }

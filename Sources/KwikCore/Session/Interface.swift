@@ -170,14 +170,3 @@ public struct SocketOption: Hashable, Sendable {
 }
 
 public typealias SocketOptions = [SocketOption]
-
-/// Where the next bytes of a local socket go.
-@safe
-public enum Room {
-    /// Nothing is read now: wait for `Action.accept`.
-    case none
-    /// Memory for the next bytes, up to the end of the current block. Valid until the session is called again.
-    case buffer(UnsafeMutableRawBufferPointer)
-    /// So many bytes are to be read and thrown away (a replica below the stream's read offset).
-    case discard(Int)
-}

@@ -5,6 +5,7 @@
 /// 1. `read ≤ front ≤ highest`, and every byte in [read, front) is committed.
 /// 2. A committed byte never changes: later copies of it are dropped.
 /// 3. A block's memory is held from its first byte until `read` passes its end, so it is whole when it is summed.
+@safe
 public struct Reassembler {
     /// What the local socket has taken.
     public private(set) var read: UInt64 = 0
@@ -196,7 +197,7 @@ public struct BlockCopy {
     }
 
     private func place(_ range: ByteRange, from bytes: UnsafeRawBufferPointer, at offset: UInt64) {
-        guard let source = unsafe bytes.baseAddress, !range.isEmpty else { return }
+        guard let source = bytes.baseAddress, !range.isEmpty else { return }
         unsafe (chunk.base + Int(range.start - start)).copyMemory(
             from: source + Int(range.start - offset), byteCount: Int(range.count))
     }

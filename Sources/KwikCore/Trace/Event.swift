@@ -13,7 +13,7 @@ public enum Event: Hashable, Sendable {
     /// The stream was found network-limited and this replica was given the request.
     case replicaEngaged(StreamID, ServerID)
     case replicaEnded(StreamID, ServerID, ReplicaEnd)
-    case replicaQuarantined(ServerID, until: Instant)
+    case replicaQuarantined(ServerID, time: Interval)
     /// A replica's block did not match its tag; it is fetched from the primary.
     case blockMismatch(StreamID, block: UInt64, ServerID)
     case leaseMoved(StreamID, offset: UInt64, length: UInt64, from: ServerID, to: ServerID)
@@ -32,6 +32,8 @@ public enum ReplicaEnd: Hashable, Sendable {
     /// It reset its channels or its backend failed.
     case failed
     case pathDown
+    /// It added less than it cost: parked for a while.
+    case parked
     case promoted
     case streamDone
 }

@@ -25,9 +25,9 @@ struct Trust {
         }
     }
 
-    /// Returns until when the server is quarantined, if this end brought it about.
-    mutating func endedByMismatch(_ server: ServerID, now: Instant) -> Instant? {
-        var quarantined: Instant?
+    /// Returns for how long the server is quarantined, if this end brought it about.
+    mutating func endedByMismatch(_ server: ServerID, now: Instant) -> Interval? {
+        var quarantined: Interval?
         change(server) { record in
             record.score = max(0, record.score - Self.loss)
             record.ends += 1
@@ -36,7 +36,7 @@ struct Trust {
             let time = min(Tuning.quarantineFirst * (1 << Int64(min(record.quarantines, 20))), Tuning.quarantineMost)
             record.quarantines += 1
             record.until = now + time
-            quarantined = record.until
+            quarantined = time
         }
         return quarantined
     }

@@ -1,0 +1,108 @@
+// Which replicas serve a stream, and when they no longer do (protocol.md §5).
+
+extension ClientSession {
+    /// Whether replicas may be engaged for the stream at some time: then it is looked at every tick.
+    func wouldEngage(_ stream: ClientStream, now: Instant) -> Bool {
+        guard settings.replicas, !stream.deaf, stream.fin == nil, stream.firstData != nil, stream.up.heldFrom == 0
+        else { return false }
+        return stream.progress > stream.down.front && paths.contains { isCandidate($0, for: stream, now: now) }
+    }
+
+    private func isCandidate(_ path: ClientPath, for stream: ClientStream, now: Instant) -> Bool {
+        guard path.isActive, path.traits.roles.contains(.replica), path.server != stream.primary,
+            !trust.isQuarantined(path.server, now: now)
+        else { return false }
+        guard let index = stream.part(of: path.server) else { return true }
+        return stream.parts[index].ended == .parked || stream.parts[index].ended == .pathDown
+    }
+
+    /// Network-limited and bulk: the primary's backend is more than a round trip ahead of what the path brings, the
+    /// program drains what arrives, and it has been so for long enough to be worth a replica's work.
+    func engage(_ stream: ClientStream, now: Instant) {
+        guard wouldEngage(stream, now: now), let own = stream.own, let path = path(own.path), path.isActive,
+            let first = stream.firstData
+        else { return }
+        if let until = stream.parkedUntil, now < until { return }
+        let ahead = stream.progress - min(stream.progress, stream.ownHighest)
+        let roundTrip = UInt64(path.estimate * (path.sample.srtt + .milliseconds(20)).seconds)
+        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < stream.granted / 2 else { return }
+        guard stream.down.highest >= Tuning.bulkBytes || now - first >= Tuning.bulkTime else { return }
+        // On a short path the start-up is over within milliseconds, and what it reaches alone is then known.
+        if path.rate.startingUp, path.sample.srtt < Tuning.shortPath, now - first < .seconds(1) { return }
+        var engaged = false
+        for candidate in paths where isCandidate(candidate, for: stream, now: now) {
+            guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else { continue }
+            engage(stream, on: candidate)
+            engaged = true
+        }
+        guard engaged else { return }
+        stream.trial = ClientStream.Trial(
+            startedAt: now, endsAt: now + max(Tuning.trial, path.sample.srtt * 10),
+            frontAtStart: stream.down.front, alone: path.rate.recent(srtt: path.sample.srtt, now: now))
+    }
+
+    private func engage(_ stream: ClientStream, on path: ClientPath) {
+        let channel = openChannel(on: path, stream: stream, use: .replica)
+        out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .replica))))
+        send(.open(stream.options), on: channel)
+        send(.window(read: stream.down.read, maximum: stream.granted), on: channel)
+        var part = ClientStream.Part(server: path.server, channel: channel)
+        if let index = stream.part(of: path.server) {
+            part.received = stream.parts[index].received
+            part.matched = stream.parts[index].matched
+            stream.parts[index] = part
+        } else {
+            stream.parts.append(part)
+        }
+        event(.replicaEngaged(stream.id, path.server))
+    }
+
+    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each time.
+    func judgeTrial(_ stream: ClientStream, now: Instant) {
+        guard let trial = stream.trial, now >= trial.endsAt else { return }
+        stream.trial = nil
+        let rate = Double(stream.down.front - min(trial.frontAtStart, stream.down.front))
+            / max((now - trial.startedAt).seconds, 0.001)
+        // A program that does not drain, or a backend that gives no more, says nothing about the replicas.
+        guard rate < Tuning.worthwhile * trial.alone, stream.down.unread < stream.granted / 2,
+            stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes
+        else { return }
+        for index in stream.parts.indices { endPart(index, of: stream, .parked, now: now) }
+        let time = Tuning.parkFirst * (1 << Int64(min(stream.parks, 10)))
+        stream.parkedUntil = now + min(time, Tuning.parkMost)
+        stream.parks += 1
+    }
+
+    /// The replica serves this stream no longer: its leases are given back, what it sent and is unverified dropped.
+    func endPart(_ index: Int, of stream: ClientStream, _ end: ReplicaEnd, now: Instant) {
+        let part = stream.parts[index]
+        guard part.ended == nil else { return }
+        stream.parts[index].ended = end
+        event(.replicaEnded(stream.id, part.server, end))
+        for lease in stream.book.leases where lease.server == part.server {
+            giveBack(lease, of: stream, abandon: true)
+        }
+        dropUnverified(of: part.server, stream)
+        if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
+        switch end {
+        case .mismatches:
+            if let time = trust.endedByMismatch(part.server, now: now) {
+                event(.replicaQuarantined(part.server, time: time))
+            }
+        case .streamDone where part.matched > 0: trust.servedWell(part.server)
+        default: break
+        }
+        dropAcknowledged(stream)
+    }
+
+    /// Complete blocks of the server that still wait for their tags go back to be fetched elsewhere.
+    private func dropUnverified(of server: ServerID, _ stream: ClientStream) {
+        for range in stream.book.claims.ranges {
+            for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
+                guard stream.book.copy(server, of: block) != nil else { continue }
+                stream.book.dropCopy(server, of: block)
+                orphan(block, of: stream)
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+/// A range of a stream's downstream that the client has assigned to one server over one channel.
+final class Lease {
+    let channel: ChannelID
+    let server: ServerID
+    let range: ByteRange
+    /// The CARVE that it follows; 0 where the blocks were carved before.
+    let sequence: UInt64
+    /// When its last byte was to be here when it was granted.
+    let promise: Instant
+    /// Bytes not yet received on it.
+    var missing: UInt64
+    /// What the primary refused to carve: it comes from the primary, the lease's copy is dropped.
+    var refused: UInt64 = 0
+    /// Whether another lease over the same bytes was granted because this one slipped.
+    var doubled = false
+
+    init(channel: ChannelID, server: ServerID, range: ByteRange, sequence: UInt64, promise: Instant) {
+        self.channel = channel
+        self.server = server
+        self.range = range
+        self.sequence = sequence
+        self.promise = promise
+        missing = range.count
+    }
+
+    var blocks: Range<UInt64> { Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) }
+}
+
+/// Who was asked for which bytes of one stream, and what came of it.
+///
+/// Invariants:
+/// 1. `orphans ⊆ claims`: carved blocks that nobody is working on; they never return to the primary's own sender.
+/// 2. A claimed block is in a lease, an orphan, or complete and waiting for its tag.
+/// 3. A copy belongs to one server alone, so a mismatch blames exactly who sent it.
+struct LeaseBook {
+    /// In the order of their starts.
+    private(set) var leases: [Lease] = []
+    /// Carved, or asked to be.
+    var claims = RangeSet()
+    var orphans = RangeSet()
+    /// Blocks that did not match: only the primary serves them.
+    var primaryOnly: [UInt64] = []
+    var tags: [UInt64: BlockTag] = [:]
+    /// CARVEs without an answer.
+    var pendingCarves: [(sequence: UInt64, ranges: [ByteRange])] = []
+    private var copies: [CopyKey: BlockCopy] = [:]
+    private var nextSequence: UInt64 = 1
+    /// Payload bytes that were asked for twice.
+    var duplicated: UInt64 = 0
+
+    private struct CopyKey: Hashable {
+        var server: ServerID
+        var block: UInt64
+    }
+
+    mutating func takeSequence() -> UInt64 {
+        defer { nextSequence += 1 }
+        return nextSequence
+    }
+
+    mutating func add(_ lease: Lease) {
+        let index = leases.firstIndex { $0.range.start > lease.range.start } ?? leases.count
+        leases.insert(lease, at: index)
+        orphans.remove(lease.range)
+    }
+
+    mutating func remove(_ lease: Lease) { leases.removeAll { $0 === lease } }
+
+    func lease(on channel: ChannelID) -> Lease? { leases.first { $0.channel == channel } }
+
+    /// Whether some lease of a server but `except` covers the block.
+    func isHeld(_ block: UInt64, except: ServerID?) -> Bool {
+        let start = Block.start(of: block)
+        return leases.contains { $0.server != except && $0.range.start <= start && start < $0.range.end }
+    }
+
+    /// Copies a piece into the server's own copy of the block.
+    mutating func write(_ server: ServerID, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
+        let block = Block.index(of: offset)
+        unsafe copies[CopyKey(server: server, block: block), default: BlockCopy(block: block)]
+            .write(at: offset, bytes)
+    }
+
+    /// Returns how many bytes of the range are new in the server's copy.
+    mutating func commit(_ server: ServerID, _ range: ByteRange) -> UInt64 {
+        copies[CopyKey(server: server, block: Block.index(of: range.start))]?.commit(range) ?? 0
+    }
+
+    func copy(_ server: ServerID, of block: UInt64) -> BlockCopy? { copies[CopyKey(server: server, block: block)] }
+
+    mutating func dropCopy(_ server: ServerID, of block: UInt64) {
+        copies[CopyKey(server: server, block: block)] = nil
+    }
+
+    /// The block is settled: nobody's copy, tag or claim to it matters any more.
+    mutating func settle(_ block: UInt64, servers: [ServerID]) {
+        tags[block] = nil
+        for server in servers { dropCopy(server, of: block) }
+        let range = ByteRange(Block.start(of: block), Block.start(of: block) + Block.size)
+        orphans.remove(range)
+        if !primaryOnly.isEmpty { primaryOnly.removeAll { $0 == block } }
+    }
+
+    /// The stream's truth comes from another server now: all that was carved, asked and tagged is void.
+    mutating func reset() {
+        claims = RangeSet()
+        orphans = RangeSet()
+        primaryOnly = []
+        tags = [:]
+        pendingCarves = []
+        copies = [:]
+        leases = []
+    }
+
+    /// Bytes of block memory held by copies.
+    var memory: UInt64 { UInt64(copies.count) * Block.size }
+}

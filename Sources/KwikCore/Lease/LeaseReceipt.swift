@@ -1,0 +1,132 @@
+// What comes of leases: grants answered, tags, blocks verified or refused, ranges given back.
+
+extension ClientSession {
+    /// The primary's answer to CARVE is authoritative: what it did not grant stays its own.
+    func carved(_ sequence: UInt64, _ granted: [ByteRange], of stream: ClientStream, now: Instant) {
+        guard let index = stream.book.pendingCarves.firstIndex(where: { $0.sequence == sequence }) else { return }
+        let asked = stream.book.pendingCarves.remove(at: index).ranges
+        var refused = RangeSet()
+        for range in asked { refused.insert(range) }
+        for range in granted { refused.remove(range) }
+        for range in refused.ranges {
+            stream.book.claims.remove(range)
+            stream.book.orphans.remove(range)
+            for lease in stream.book.leases where lease.range.overlaps(range) && lease.server != stream.primary {
+                lease.refused += lease.range.intersection(range).count
+                // A lease that is mostly refused brings nothing: what was granted of it goes to somebody at once.
+                if lease.refused * 2 > lease.range.count { giveBack(lease, of: stream, abandon: true) }
+            }
+            for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
+                for server in stream.servers { stream.book.dropCopy(server, of: block) }
+            }
+        }
+    }
+
+    func takeTags(_ first: UInt64, _ tags: [BlockTag], of stream: ClientStream, now: Instant) {
+        for (offset, tag) in tags.enumerated() {
+            let block = first + UInt64(offset)
+            guard stream.book.claims.contains(Block.start(of: block)), !isSettled(block, of: stream) else { continue }
+            stream.book.tags[block] = tag
+            for server in stream.servers {
+                if isSettled(block, of: stream) { break }
+                verify(block, from: server, of: stream, now: now)
+            }
+        }
+    }
+
+    private func isSettled(_ block: UInt64, of stream: ClientStream) -> Bool {
+        let range = stream.range(ofBlock: block)
+        return !range.isEmpty && stream.down.contains(range)
+    }
+
+    /// The first verified copy wins: whole, and with the tag that only the primary and we can make.
+    func verify(_ block: UInt64, from server: ServerID, of stream: ClientStream, now: Instant) {
+        let range = stream.range(ofBlock: block)
+        guard let copy = stream.book.copy(server, of: block), !range.isEmpty, copy.contains(range),
+            let tag = stream.book.tags[block], let index = stream.part(of: server),
+            let tagger = taggers.first(where: { $0.server == stream.primary })
+        else { return }
+        guard unsafe tagger.tag(stream.id, block, copy.bytes(range)) == tag else {
+            mismatched(block, from: index, of: stream, now: now)
+            return
+        }
+        stream.parts[index].mismatchesInRow = 0
+        stream.parts[index].matched += 1
+        _ = stream.down.adopt(copy)
+        settleBlock(block, of: stream)
+        advanced(stream, now: now)
+    }
+
+    private func mismatched(_ block: UInt64, from index: Int, of stream: ClientStream, now: Instant) {
+        let server = stream.parts[index].server
+        event(.blockMismatch(stream.id, block: block, server))
+        stream.book.dropCopy(server, of: block)
+        stream.book.primaryOnly.append(block)
+        orphan(block, of: stream, except: server)
+        stream.parts[index].mismatchesInRow += 1
+        let row = stream.parts[index].mismatchesInRow
+        if row >= Tuning.mismatchesInRow { endPart(index, of: stream, .mismatches(row), now: now) }
+    }
+
+    /// The block needs no more work: leases that have nothing else left are ended.
+    func settleBlock(_ block: UInt64, of stream: ClientStream) {
+        guard isSettled(block, of: stream) else { return }
+        stream.book.settle(block, servers: stream.servers)
+        let start = Block.start(of: block)
+        for lease in stream.book.leases where lease.range.start <= start && start < lease.range.end {
+            let open = lease.blocks.contains { !isSettled($0, of: stream) }
+            if !open, lease.missing > 0 { giveBack(lease, of: stream, abandon: true) }
+        }
+        if stream.book.claims.first.map({ $0.end <= stream.down.front }) ?? false {
+            stream.book.claims.remove(ByteRange(0, Block.roundDown(stream.down.front)))
+        }
+    }
+
+    /// Nobody works on the block, `except` aside, whose copy was no good: it waits for a lease.
+    func orphan(_ block: UInt64, of stream: ClientStream, except: ServerID? = nil) {
+        let range = stream.range(ofBlock: block)
+        guard !range.isEmpty, stream.book.claims.contains(range.start), !isSettled(block, of: stream),
+            !stream.book.isHeld(block, except: except), !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
+        else { return }
+        stream.book.orphans.insert(range)
+    }
+
+    /// Whether the server's copy is complete and only its tag is missing.
+    private func isWhole(_ block: UInt64, from server: ServerID, of stream: ClientStream) -> Bool {
+        guard let part = stream.part(of: server), stream.parts[part].ended == nil else { return false }
+        return stream.book.copy(server, of: block)?.contains(stream.range(ofBlock: block)) ?? false
+    }
+
+    /// The lease's channel is complete; what it did not bring is given back.
+    func finish(_ lease: Lease, of stream: ClientStream, now: Instant) {
+        let short = lease.missing > 0
+        giveBack(lease, of: stream)
+        guard short else { return }
+        if lease.server == stream.primary {
+            primaryLeaseFailed(stream)
+        } else if let index = stream.part(of: lease.server) {
+            // It ended before the primary did: not the same bytes.
+            endPart(index, of: stream, .failed, now: now)
+        }
+    }
+
+    /// A primary that does not serve its own bytes is asked again, but not for ever.
+    func primaryLeaseFailed(_ stream: ClientStream) {
+        stream.failedLeases += 1
+        if stream.failedLeases > ClientLimit.failedLeases { abort(stream, errno: ErrorNumber.connectionReset) }
+    }
+
+    /// Takes a lease out of the book; blocks that it still owed are nobody's now.
+    func giveBack(_ lease: Lease, of stream: ClientStream, abandon: Bool = false) {
+        stream.book.remove(lease)
+        if let path = path(lease.channel.path) { path.outstanding -= min(lease.missing, path.outstanding) }
+        if abandon, channels.removeValue(forKey: lease.channel) != nil {
+            out.append(.abandon(lease.channel, .none))
+        }
+        if lease.missing == 0 { return }
+        for block in lease.blocks {
+            if !isWhole(block, from: lease.server, of: stream) { stream.book.dropCopy(lease.server, of: block) }
+            orphan(block, of: stream)
+        }
+    }
+}

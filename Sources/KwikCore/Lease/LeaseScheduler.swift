@@ -1,0 +1,243 @@
+// Who is asked for which bytes (algorithm.md: grants, re-lease).
+
+extension ClientSession {
+    /// A path that may carry leases of a stream, with what the decisions need of it.
+    private struct Candidate {
+        var path: ClientPath
+        /// nil: the primary, which serves by lease what was carved and must come from it after all.
+        var part: Int?
+    }
+
+    func schedule(_ stream: ClientStream, now: Instant) {
+        guard stream.own != nil, !stream.deaf else { return }
+        engage(stream, now: now)
+        if stream.isEngaged { judgeTrial(stream, now: now) }
+        endLaggards(stream, now: now)
+        guard !stream.book.claims.isEmpty || stream.isEngaged else { return }
+        updateWindow(stream, now: now)
+        let all = candidates(stream)
+        grantOrphans(stream, all, now: now)
+        grantNew(stream, all.filter { $0.part != nil }, now: now)
+        moveSlipped(stream, all, now: now)
+    }
+
+    private func candidates(_ stream: ClientStream) -> [Candidate] {
+        var all: [Candidate] = []
+        if let primary = stream.primary, let path = activePath(to: primary) {
+            all.append(Candidate(path: path, part: nil))
+        }
+        for index in stream.parts.indices where stream.parts[index].ended == nil {
+            guard let path = path(stream.parts[index].channel.path), path.isActive else { continue }
+            all.append(Candidate(path: path, part: index))
+        }
+        return all
+    }
+
+    /// A replica too far behind the upstream would have to be waited for.
+    private func endLaggards(_ stream: ClientStream, now: Instant) {
+        for index in stream.parts.indices where stream.parts[index].ended == nil {
+            let part = stream.parts[index]
+            if stream.upAcknowledged > part.upAcknowledged + Tuning.replayLimit {
+                endPart(index, of: stream, .behind, now: now)
+            }
+        }
+    }
+
+    // MARK: Grants
+
+    /// Carved blocks that nobody works on come first: the front may be waiting for them.
+    private func grantOrphans(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
+        while let orphan = stream.book.orphans.first {
+            if orphan.end <= stream.down.front {
+                stream.book.orphans.remove(orphan)
+                continue
+            }
+            let start = Block.roundDown(max(orphan.start, min(stream.down.front, orphan.end - 1)))
+            let mustBePrimary = stream.book.primaryOnly.contains(Block.index(of: start))
+            var best: Candidate?
+            for candidate in all where serves(candidate, start, of: stream) {
+                if mustBePrimary, candidate.part != nil { continue }
+                if best.map({ candidate.path.eta(Block.size) < $0.path.eta(Block.size) }) ?? true { best = candidate }
+            }
+            guard let best else { return }
+            var end = min(orphan.end, start + best.path.leaseLength)
+            if mustBePrimary { end = min(end, start + Block.size) }
+            grant(ByteRange(start, end), of: stream, to: best, carve: false, now: now)
+        }
+    }
+
+    /// Whether the candidate has the bytes at `offset`, or will have them without being waited for.
+    private func serves(_ candidate: Candidate, _ offset: UInt64, of stream: ClientStream) -> Bool {
+        guard let part = candidate.part else { return true }
+        return stream.parts[part].progress > offset
+    }
+
+    private func grantNew(_ stream: ClientStream, _ replicas: [Candidate], now: Instant) {
+        guard !replicas.isEmpty, stream.resetAt == nil, let own = stream.own, let primary = path(own.path),
+            primary.isActive, stream.book.pendingCarves.count < ClientLimit.carvesPending
+        else { return }
+        let order = replicas.sorted { $0.path.sample.srtt < $1.path.sample.srtt }
+        let srtts = (order.map(\.path) + [primary]).map(\.sample.srtt)
+        let slides = (srtts.max() ?? .zero) < (srtts.min() ?? .zero) * Tuning.slideRatio
+        let total = primary.estimate + order.reduce(0) { $0 + $1.path.estimate }
+        for candidate in order {
+            let path = candidate.path
+            while path.outstanding == 0 || path.outstanding + path.leaseLength <= path.target {
+                let fastest = order.map { $0.path.eta($0.path.leaseLength) }.min() ?? .zero
+                var from = edge(stream, primary)
+                let lag = path.eta(path.leaseLength) - min(fastest, primary.sample.srtt + primary.horizon)
+                if slides, lag > .zero {
+                    from += Block.roundDown(UInt64(min(lag, Tuning.slide).seconds * total))
+                }
+                guard let range = free(stream, from: from, length: path.leaseLength),
+                    serves(candidate, range.start, of: stream),
+                    worthIt(range, on: path, stream, primary, order)
+                else { break }
+                grant(range, of: stream, to: candidate, carve: true, now: now)
+            }
+        }
+    }
+
+    /// Where the primary's own sender will be by the time that a CARVE reaches it, over blocks that are its own.
+    private func edge(_ stream: ClientStream, _ primary: ClientPath) -> UInt64 {
+        let ahead = (primary.sample.srtt + .milliseconds(30)).seconds * primary.estimate
+        var left = max(UInt64(ahead), Tuning.minimumLease)
+        var at = stream.ownHighest
+        while left > 0 {
+            let claimed = stream.book.claims.prefixEnd(from: at)
+            if claimed > at {
+                at = claimed
+                continue
+            }
+            let next = stream.book.claims.ranges.first { $0.start > at }?.start ?? .max
+            let step = min(left, next - at)
+            at += step
+            left -= step
+        }
+        return max(at, stream.down.front)
+    }
+
+    /// The lowest unleased whole blocks from `offset` on that the primary's backend has produced.
+    private func free(_ stream: ClientStream, from offset: UInt64, length: UInt64) -> ByteRange? {
+        let limit = min(stream.granted, stream.progressEnded ? stream.progress : Block.roundDown(stream.progress))
+        var start = Block.roundUp(offset)
+        while start < limit {
+            let taken = max(
+                stream.book.claims.prefixEnd(from: start), stream.reserved.prefixEnd(from: start))
+            if taken > start {
+                start = Block.roundUp(taken)
+            } else if stream.down.contains(stream.range(ofBlock: Block.index(of: start))) {
+                start += Block.size
+            } else {
+                break
+            }
+        }
+        var end = min(start + length, limit)
+        for range in stream.book.claims.ranges + stream.reserved.ranges where range.start > start {
+            end = min(end, Block.roundDown(range.start))
+        }
+        if end != stream.progress || !stream.progressEnded { end = Block.roundDown(end) }
+        return start < end ? ByteRange(start, end) : nil
+    }
+
+    /// Near the end a slow path would be waited for: leave the rest to whoever is done sooner (ECF, BLEST).
+    private func worthIt(
+        _ range: ByteRange, on path: ClientPath, _ stream: ClientStream, _ primary: ClientPath, _ all: [Candidate]
+    ) -> Bool {
+        guard stream.progressEnded else { return true }
+        let remaining = stream.progress - range.start
+        let mine = path.eta(range.count)
+        for other in all.map(\.path) + [primary] where other.id != path.id {
+            if mine > other.eta(remaining) + other.sample.srtt / 4 { return false }
+        }
+        return true
+    }
+
+    private func grant(
+        _ range: ByteRange, of stream: ClientStream, to candidate: Candidate, carve: Bool, now: Instant
+    ) {
+        var sequence: UInt64 = 0
+        if carve, let own = stream.own {
+            sequence = stream.book.takeSequence()
+            stream.book.pendingCarves.append((sequence, [range]))
+            stream.book.claims.insert(range)
+            send(.carve(sequence: sequence, [range]), on: own)
+        }
+        let path = candidate.path
+        let promise = now + path.eta(range.count)
+        let channel = openChannel(on: path, stream: stream, use: .lease)
+        let role = Preface.Role.lease(
+            offset: range.start, length: range.count, read: stream.down.read, window: stream.granted,
+            sequence: candidate.part == nil ? sequence : 0)
+        out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
+        out.append(.finish(channel))
+        stream.book.add(
+            Lease(channel: channel, server: path.server, range: range, sequence: sequence, promise: promise))
+        path.outstanding += range.count
+    }
+
+    // MARK: Re-lease
+
+    /// A lease that slipped against its own promise, and that another path delivers sooner, is asked for there too.
+    private func moveSlipped(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
+        var moves = 0
+        let total = all.reduce(0) { $0 + $1.path.estimate }
+        let reach = stream.down.front + UInt64(Tuning.slide.seconds * total) + 4 * Tuning.minimumLease
+        let ending = stream.progressEnded && free(stream, from: stream.down.front, length: Block.size) == nil
+        let allowance = Tuning.duplicateAllowance + UInt64(Double(stream.down.front) * Tuning.duplicateShare)
+        for lease in stream.book.leases where !lease.doubled && lease.missing > 0 {
+            guard lease.range.start < reach, moves < Tuning.releasesPerTick else { return }
+            guard stream.book.duplicated + lease.missing <= allowance, let holder = path(lease.channel.path) else {
+                continue
+            }
+            let arrival = ahead(of: lease, stream, holder, now: now)
+            var best: (candidate: Candidate, after: Interval)?
+            for candidate in all where candidate.path.id != holder.id {
+                let path = candidate.path
+                guard serves(candidate, lease.range.end - 1, of: stream) else { continue }
+                if ending, path.outstanding >= path.leaseLength { continue }
+                let queue = Interval(seconds: Double(path.outstanding) / max(path.estimate, 1))
+                let transfer = Interval(seconds: Double(lease.missing) / max(path.estimate, 1))
+                let after = path.sample.srtt + transfer + min(queue, path.sample.srtt) / 2
+                if best.map({ after < $0.after }) ?? true { best = (candidate, after) }
+            }
+            guard let (candidate, after) = best else { continue }
+            let slipped = now + arrival - lease.promise > max(Tuning.slip, holder.sample.srtt)
+            guard slipped || ending, arrival > after + max(Tuning.gain, candidate.path.sample.srtt / 2) else { continue }
+            move(lease, of: stream, to: candidate, revoke: arrival - after > holder.sample.srtt * 2, now: now)
+            moves += 1
+        }
+    }
+
+    /// How long until the lease's last byte is here, by what its path delivers just now.
+    private func ahead(of lease: Lease, _ stream: ClientStream, _ holder: ClientPath, now: Instant) -> Interval {
+        guard holder.isActive else { return .seconds(3_600) }
+        let bytes = stream.book.leases.reduce(UInt64(0)) { sum, other in
+            other.channel.path == holder.id && other.channel.number <= lease.channel.number ? sum + other.missing : sum
+        }
+        return Interval(seconds: Double(bytes) / max(holder.rate.recent(srtt: holder.sample.srtt, now: now), 1))
+    }
+
+    private func move(
+        _ lease: Lease, of stream: ClientStream, to candidate: Candidate, revoke: Bool, now: Instant
+    ) {
+        lease.doubled = true
+        event(.leaseMoved(
+            stream.id, offset: lease.range.start, length: lease.missing, from: lease.server, to: candidate.path.server))
+        var run: ByteRange?
+        var runs: [ByteRange] = []
+        for block in lease.blocks {
+            let range = stream.range(ofBlock: block)
+            let whole = stream.book.copy(lease.server, of: block)?.contains(range) ?? false
+            if range.isEmpty || whole || stream.down.contains(range) {
+                if let last = run { runs.append(last) }
+                run = nil
+            } else {
+                run = ByteRange(run?.start ?? range.start, range.end)
+            }
+        }
+        if let last = run { runs.append(last) }
+        for range in runs { grant(range, of: stream, to: candidate, carve: false, now: now) }
+        if revoke { giveBack(lease, of: stream, abandon: true) }
+    }
+}

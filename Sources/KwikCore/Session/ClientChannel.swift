@@ -1,0 +1,39 @@
+/// One channel that the client's session reads.
+final class ClientChannel {
+    enum Use {
+        /// Role 0, or role 1 of that epoch: the primary's own DATA and all that it tells.
+        case own(epoch: UInt64)
+        /// Role 2.
+        case replica
+        /// Role 3.
+        case lease
+        /// Opened by the server; its preface has not come.
+        case foreign
+    }
+
+    let id: ChannelID
+    let server: ServerID
+    let stream: StreamID
+    let use: Use
+    var reader: ChannelReader
+    /// The DATA frame that is coming in.
+    var piece: Piece?
+
+    struct Piece {
+        var header: DataHeader
+        var at: UInt64
+        var crc: UInt32 = 0
+    }
+
+    init(id: ChannelID, server: ServerID, stream: StreamID, use: Use) {
+        self.id = id
+        self.server = server
+        self.stream = stream
+        self.use = use
+        if case .foreign = use {
+            reader = ChannelReader(expectsPreface: true)
+        } else {
+            reader = ChannelReader(expectsPreface: false)
+        }
+    }
+}

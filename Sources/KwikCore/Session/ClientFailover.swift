@@ -1,0 +1,220 @@
+// Paths come, fall silent and go (protocol.md §2, §7). A path's work is given to others, a server's leases are
+// leased again, and only a silent primary needs more than that.
+
+extension ClientSession {
+    func probeInterval(_ path: ClientPath) -> Interval {
+        var count = 0
+        var busy = false
+        for stream in streams where stream.own?.path == path.id {
+            count += 1
+            busy = busy || stream.isWaiting
+        }
+        return path.probeInterval(streams: count, busy: busy, now: path.liveness.lastHeard)
+    }
+
+    func pathUp(_ id: PathID, _ traits: PathTraits, now: Instant) {
+        guard path(id) == nil else { return }
+        let path = ClientPath(id: id, traits: traits, now: now)
+        paths.append(path)
+        paths.sort { $0.id < $1.id }
+        event(.pathStateChanged(id, traits.server, from: .connecting, to: .active))
+        for stream in streams {
+            switch stream.phase {
+            case .waiting: assignPrimary(stream, now: now)
+            case .connecting, .open:
+                guard stream.primary == traits.server, stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
+                if traits.resumed {
+                    reattach(stream, to: path, now: now)
+                } else if !promote(stream, now: now) {
+                    // The gateway that had our stream is no more, and another process knows nothing of it.
+                    abort(stream, errno: ErrorNumber.connectionReset)
+                }
+            case .lingering: break
+            }
+        }
+    }
+
+    func pathDown(_ id: PathID, now: Instant) {
+        guard let path = path(id) else { return }
+        event(.pathStateChanged(id, path.server, from: path.liveness.state, to: .closed))
+        withdraw(from: path, now: now)
+        paths.removeAll { $0.id == id }
+        for key in channels.keys where key.path == id { channels[key] = nil }
+        for stream in streams where stream.own?.path == id {
+            stream.own = nil
+            if case .lingering = stream.phase { release(stream) }
+        }
+        for stream in streams {
+            for index in stream.parts.indices where stream.parts[index].channel.path == id {
+                endPart(index, of: stream, .pathDown, now: now)
+            }
+        }
+        findOther(insteadOf: path, now: now)
+    }
+
+    func heard(_ id: PathID, now: Instant) {
+        guard let path = path(id), path.liveness.heard(now: now) else { return }
+        event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
+        for stream in streams where stream.primary == path.server {
+            if let own = stream.own, own.path == id { stream.silentSince = nil }
+            if case .waiting = stream.phase { assignPrimary(stream, now: now) }
+        }
+    }
+
+    func checkPaths(now: Instant) {
+        for path in paths {
+            switch path.liveness.check(every: probeInterval(path), sample: path.sample, now: now) {
+            case .none: break
+            case .probe: out.append(.probe(path.id))
+            case .suspect:
+                out.append(.probe(path.id))
+                event(.pathStateChanged(path.id, path.server, from: .active, to: .suspect))
+                withdraw(from: path, now: now)
+                findOther(insteadOf: path, now: now)
+            case .failed:
+                event(.pathStateChanged(path.id, path.server, from: .suspect, to: .failed))
+                out.append(.endPath(path.id, .none))
+                pathDown(path.id, now: now)
+            }
+        }
+    }
+
+    /// What is outstanding on the path is given elsewhere at once.
+    private func withdraw(from path: ClientPath, now: Instant) {
+        for stream in streams {
+            for lease in stream.book.leases where lease.channel.path == path.id {
+                giveBack(lease, of: stream, abandon: true)
+            }
+        }
+        path.outstanding = 0
+    }
+
+    /// Streams whose primary was reached by this path use another one to it; else its silence begins.
+    private func findOther(insteadOf gone: ClientPath, now: Instant) {
+        for stream in streams where stream.primary == gone.server {
+            if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
+            switch stream.phase {
+            case .waiting, .lingering: continue
+            case .connecting:
+                reopen(stream, now: now)
+            case .open:
+                if let other = activePath(to: gone.server) {
+                    reattach(stream, to: other, now: now)
+                } else if stream.silentSince == nil {
+                    stream.silentSince = now
+                }
+            }
+        }
+    }
+
+    /// Nothing was exchanged yet: another origin can be the primary just as well.
+    private func reopen(_ stream: ClientStream, now: Instant) {
+        let before = stream.own
+        guard paths.contains(where: { $0.isActive && $0.traits.roles.contains(.origin) }) else {
+            if stream.silentSince == nil { stream.silentSince = now }
+            return
+        }
+        if let before, channels.removeValue(forKey: before) != nil { out.append(.abandon(before, .none)) }
+        stream.own = nil
+        assignPrimary(stream, now: now)
+    }
+
+    // MARK: A silent primary
+
+    func silenceLimit(_ stream: ClientStream) -> Interval {
+        guard settings.silentPrimary == .promote, candidateToPromote(stream) != nil else { return Tuning.failTime }
+        let timeout = stream.own.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
+        return max(Tuning.promoteAtLeast, timeout * 2)
+    }
+
+    func checkSilence(now: Instant) {
+        for stream in streams {
+            guard let since = stream.silentSince, now >= since + silenceLimit(stream) else { continue }
+            if !promote(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
+        }
+    }
+
+    /// A replica that has every upstream byte, or can be given it, and whose blocks have all matched.
+    private func candidateToPromote(_ stream: ClientStream) -> Int? {
+        var best: Int?
+        for (index, part) in stream.parts.enumerated() where part.ended == nil && part.matched > 0 {
+            guard part.mismatchesInRow == 0, part.upAcknowledged >= stream.up.heldFrom,
+                path(part.channel.path)?.isActive == true
+            else { continue }
+            if best.map({ stream.parts[$0].matched < part.matched }) ?? true { best = index }
+        }
+        return best
+    }
+
+    /// The replica's bytes are the truth from the read offset on. What others sent is asked for anew: its tags would
+    /// be the dead primary's.
+    private func promote(_ stream: ClientStream, now: Instant) -> Bool {
+        guard settings.silentPrimary == .promote, case .open = stream.phase,
+            let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
+            let before = stream.primary
+        else { return false }
+        for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
+        let part = stream.parts[index]
+        endPart(index, of: stream, .promoted, now: now)
+        stream.primary = path.server
+        stream.fin = nil
+        stream.resetAt = nil
+        stream.progress = max(part.progress, stream.down.front)
+        stream.progressEnded = false
+        stream.upAcknowledged = part.upAcknowledged
+        stream.reserved = RangeSet()
+        event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
+        stream.down.rebase()
+        stream.book.reset()
+        reattach(stream, to: path, now: now)
+        return true
+    }
+
+    /// Role 1 with the next epoch: this path carries the stream from what is here on.
+    private func reattach(_ stream: ClientStream, to path: ClientPath, now: Instant) {
+        if let before = stream.own, channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
+            out.append(.abandon(before, .none))
+        }
+        if case .connecting = stream.phase {
+            stream.own = nil
+            assignPrimary(stream, now: now)
+            return
+        }
+        stream.epoch += 1
+        guard stream.epoch <= ClientLimit.reattachments else {
+            abort(stream, errno: ErrorNumber.connectionReset)
+            return
+        }
+        stream.silentSince = nil
+        stream.upAwaitsWindow = true
+        stream.ownHighest = stream.down.front
+        stream.ownFinished = false
+        let channel = openChannel(on: path, stream: stream, use: .own(epoch: stream.epoch))
+        stream.own = channel
+        let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)
+        out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
+        send(.window(read: stream.down.read, maximum: stream.granted), on: channel)
+        keepCarved(stream, on: channel)
+        event(.reattached(stream.id, path.id, epoch: stream.epoch))
+    }
+
+    /// Attaching gives every block back to the primary: what is here already, or asked of others, is carved anew.
+    private func keepCarved(_ stream: ClientStream, on channel: ChannelID) {
+        var held = RangeSet()
+        for range in stream.book.claims.ranges { held.insert(range) }
+        var block = Block.index(of: Block.roundUp(stream.down.front))
+        while Block.start(of: block) < stream.down.highest {
+            let range = stream.range(ofBlock: block)
+            if stream.down.contains(range) { held.insert(range) }
+            block += 1
+        }
+        held.remove(ByteRange(0, Block.roundUp(stream.down.front)))
+        stream.book.pendingCarves = []
+        stream.book.claims = held
+        let ranges = Array(held.ranges.prefix(WireLimit.ranges))
+        guard !ranges.isEmpty else { return }
+        let sequence = stream.book.takeSequence()
+        stream.book.pendingCarves.append((sequence, ranges))
+        send(.carve(sequence: sequence, ranges), on: channel)
+    }
+}

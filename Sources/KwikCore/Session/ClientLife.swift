@@ -1,0 +1,159 @@
+// How a stream begins and ends.
+
+extension ClientSession {
+    /// Gives a stream its primary: the first configured origin whose path is up.
+    func assignPrimary(_ stream: ClientStream, now: Instant) {
+        var best: ClientPath?
+        for path in paths where path.isActive && path.traits.roles.contains(.origin) {
+            if best.map({ path.server < $0.server }) ?? true { best = path }
+        }
+        guard let path = best else { return }
+        let channel = openChannel(on: path, stream: stream, use: .own(epoch: 0))
+        stream.primary = path.server
+        stream.own = channel
+        stream.phase = .connecting
+        stream.silentSince = nil
+        out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .stream))))
+        send(.open(stream.options), on: channel)
+        event(.streamOpened(stream.id, path.server))
+    }
+
+    func openChannel(on path: ClientPath, stream: ClientStream, use: ClientChannel.Use) -> ChannelID {
+        let id = path.takeChannel()
+        channels[id] = ClientChannel(id: id, server: path.server, stream: stream.id, use: use)
+        out.append(.open(id))
+        return id
+    }
+
+    func opened(_ stream: ClientStream, errno: Int32, local: [UInt8], peer: [UInt8], now: Instant) {
+        guard case .connecting = stream.phase else { return }
+        event(.streamConnected(stream.id, errno: errno))
+        out.append(.opened(stream.id, errno: errno, local: local, peer: peer))
+        guard errno == 0 else {
+            if let own = stream.own { out.append(.finish(own)) }
+            release(stream)
+            return
+        }
+        stream.phase = .open
+        out.append(.accept(stream.id))
+        updateWindow(stream, now: now)
+    }
+
+    // MARK: Bytes into the program
+
+    /// In-order bytes for the program's socket, from what it took last on.
+    public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
+        guard let stream = stream(id), !stream.deaf else { return }
+        stream.down.readable(into: &slices, limit: ClientLimit.slices)
+    }
+
+    func localWrote(_ id: StreamID, count: Int, now: Instant) {
+        guard let stream = stream(id) else { return }
+        stream.down.consume(UInt64(count))
+        updateWindow(stream, now: now)
+        checkEnd(stream, now: now)
+    }
+
+    /// Tells the primary and the replicas how far the program has read and how much may come.
+    func updateWindow(_ stream: ClientStream, now: Instant) {
+        guard let own = stream.own, case .open = stream.phase, stream.fin == nil || stream.isEngaged else { return }
+        let size = window(stream)
+        let target = stream.down.read + size
+        guard target >= stream.granted + min(size / 4, 256 << 10) || stream.granted <= Tuning.initialWindow else {
+            return
+        }
+        stream.granted = max(stream.granted, target)
+        let frame = Frame.window(read: stream.down.read, maximum: stream.granted)
+        send(frame, on: own)
+        for part in stream.parts where part.ended == nil { send(frame, on: part.channel) }
+    }
+
+    /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget.
+    private func window(_ stream: ClientStream) -> UInt64 {
+        var total = 0.0
+        var longest = Interval.zero
+        for path in paths where path.isActive {
+            guard path.server == stream.primary || stream.part(of: path.server) != nil else { continue }
+            total += path.estimate
+            longest = max(longest, path.sample.srtt + path.horizon)
+        }
+        let wanted = UInt64(3 * total * longest.seconds)
+        let bounded = min(max(wanted, Tuning.minimumWindow), Tuning.maximumWindow)
+        let share = settings.memoryBudget / UInt64(max(streams.count, 1))
+        return min(bounded, max(share, Tuning.initialWindow))
+    }
+
+    // MARK: Ends
+
+    func checkEnd(_ stream: ClientStream, now: Instant) {
+        guard !stream.downDone || stream.deaf, !stream.released else { return }
+        if let fin = stream.fin, stream.down.front == fin.final {
+            guard stream.down.sumToFront == fin.sum else {
+                event(.integrityFailure(stream.id, offset: fin.final))
+                abort(stream, errno: ErrorNumber.connectionReset)
+                return
+            }
+            stream.downWhole = true
+            if stream.isEngaged {
+                for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
+                for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
+            }
+            finishOwn(stream)
+            if stream.down.read == fin.final, !stream.downDone {
+                stream.downDone = true
+                out.append(.endLocal(stream.id, .finished(closed: fin.closed)))
+            }
+            maybeLinger(stream, now: now)
+        } else if let (offset, errno) = stream.resetAt, stream.down.read >= offset || stream.deaf {
+            abort(stream, errno: errno)
+        }
+    }
+
+    /// Both halves said all they had: the channel's own end is what remains.
+    func finishOwn(_ stream: ClientStream) {
+        guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished else { return }
+        stream.ownFinished = true
+        out.append(.finish(own))
+    }
+
+    func maybeLinger(_ stream: ClientStream, now: Instant) {
+        guard stream.downDone, stream.upEnd?.closed == true, case .open = stream.phase else { return }
+        if stream.ownFinished, let own = stream.own, channels[own] == nil {
+            release(stream)
+        } else if stream.finSent || stream.own == nil {
+            stream.phase = .lingering(until: now + Tuning.linger)
+        } else {
+            stream.closing = stream.closing ?? now + Tuning.linger
+        }
+    }
+
+    /// Ends both directions at once: the program sees `errno`, the primary RESET.
+    func abort(_ stream: ClientStream, errno: Int32) {
+        guard !stream.released else { return }
+        if let own = stream.own, channels[own] != nil {
+            send(.reset(errno: errno, offset: stream.up.produced), on: own)
+            out.append(.finish(own))
+            out.append(.stop(own, .none))
+        }
+        if case .open = stream.phase {
+            out.append(.endLocal(stream.id, .aborted(errno: errno)))
+        } else if !stream.downDone {
+            out.append(.opened(stream.id, errno: errno, local: [], peer: []))
+        }
+        release(stream, end: .aborted(errno: errno))
+    }
+
+    func release(_ stream: ClientStream, end: StreamEnd = .finished(closed: true)) {
+        guard !stream.released else { return }
+        stream.released = true
+        for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
+        for part in stream.parts where part.ended == nil {
+            if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
+        }
+        if let own = stream.own, channels.removeValue(forKey: own) != nil, case .finished = end, !stream.ownFinished {
+            out.append(.abandon(own, .none))
+        }
+        event(.streamClosed(stream.id, end, received: stream.down.read, sent: stream.up.produced))
+        out.append(.release(stream.id))
+    }
+}

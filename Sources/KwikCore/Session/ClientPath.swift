@@ -1,0 +1,65 @@
+/// What a client's session knows of one path.
+final class ClientPath {
+    let id: PathID
+    let traits: PathTraits
+    var liveness: Liveness
+    var rate = RateEstimator()
+    var sample: PathSample
+    /// Leased and not yet received, over all streams.
+    var outstanding: UInt64 = 0
+    /// When DATA last came.
+    var lastData: Instant?
+    /// Payload bytes of DATA.
+    var received: UInt64 = 0
+    var sent: UInt64 = 0
+    private var nextChannel: Int64 = 4
+
+    /// Before the first sample: RFC 9002's initial round-trip time would make every estimate useless.
+    private static let unknown = PathSample(
+        srtt: .milliseconds(50), rttVariation: .milliseconds(25), probeTimeout: .milliseconds(175),
+        congestionWindow: UInt64(Tuning.initialCongestionWindow), inFlight: 0)
+
+    init(id: PathID, traits: PathTraits, now: Instant) {
+        self.id = id
+        self.traits = traits
+        liveness = Liveness(now: now)
+        sample = Self.unknown
+    }
+
+    var server: ServerID { traits.server }
+    var isActive: Bool { liveness.state == .active }
+
+    func takeChannel() -> ChannelID {
+        defer { nextChannel += 4 }
+        return ChannelID(path: id, number: nextChannel)
+    }
+
+    /// Bytes per second.
+    var estimate: Double { rate.rate(srtt: sample.srtt) }
+
+    var horizon: Interval { sample.srtt < Tuning.shortPath ? Tuning.shortHorizon : Tuning.horizon }
+
+    /// How much may be leased on the path at once: rate·(srtt + horizon), twice the round trip while starting up.
+    var target: UInt64 {
+        let roundTrip = sample.srtt * (rate.startingUp ? 2 : 1)
+        return UInt64(estimate * (roundTrip + horizon).seconds)
+    }
+
+    /// Bytes of one lease: rate·25 ms within bounds, whole blocks.
+    var leaseLength: UInt64 {
+        let length = UInt64(estimate * Tuning.leaseTime.seconds)
+        return Block.roundUp(min(max(length, Tuning.minimumLease), Tuning.maximumLease))
+    }
+
+    /// When `extra` more bytes would be here, from now on.
+    func eta(_ extra: UInt64) -> Interval {
+        sample.srtt + Interval(seconds: Double(outstanding + extra) / max(estimate, 1))
+    }
+
+    /// How long a silence calls for a probe.
+    func probeInterval(streams: Int, busy: Bool, now: Instant) -> Interval {
+        if busy || outstanding > 0 { return Tuning.probeBusy }
+        if let last = lastData, now - last < .seconds(1) { return Tuning.probeBusy }
+        return streams > 0 ? Tuning.probeOpen : Tuning.probeIdle
+    }
+}

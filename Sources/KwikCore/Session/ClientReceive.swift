@@ -1,0 +1,310 @@
+// What comes in on channels.
+
+extension ClientSession {
+    func received(_ id: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool, now: Instant) {
+        guard let channel = channels[id] ?? foreignChannel(id) else { return }
+        do throws(WireError) {
+            var position = 0
+            while let item = unsafe try channel.reader.next(bytes, from: &position) {
+                switch item {
+                case .preface(let preface):
+                    foreignPreface(preface, on: channel)
+                    return
+                case .data(let header): try begin(header, on: channel)
+                case .bytes(let range): unsafe take(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel)
+                case .dataEnd: end(on: channel, now: now)
+                case .frame(let frame): try take(frame, on: channel, now: now)
+                }
+                if channels[id] == nil { return }
+            }
+            if finished {
+                try channel.reader.finish()
+                channelFinished(channel, now: now)
+            }
+        } catch {
+            event(.malformed(id, error))
+            fail(channel, .protocolViolation, now: now)
+        }
+    }
+
+    // MARK: Channels that a server opened
+
+    private func foreignChannel(_ id: ChannelID) -> ClientChannel? {
+        guard id.number & 1 == 1, let path = path(id.path) else { return nil }
+        let channel = ClientChannel(id: id, server: path.server, stream: StreamID(0), use: .foreign)
+        channels[id] = channel
+        return channel
+    }
+
+    /// Only a primary may open public streams; a server that no stream has as its primary and that tries is ended.
+    /// Contributions are bytes nobody asked for until a delegation says otherwise: refused, nothing else harmed.
+    private func foreignPreface(_ preface: Preface, on channel: ClientChannel) {
+        channels[channel.id] = nil
+        switch preface.role {
+        case .serverStream where !streams.contains { $0.primary == channel.server }:
+            event(.policyViolation(channel.id.path, channel.server, .refusedByPolicy))
+            out.append(.endPath(channel.id.path, .refusedByPolicy))
+        case .serverStream, .contribution:
+            out.append(.abandon(channel.id, .refusedByPolicy))
+        case .stream, .attach, .replica, .lease:
+            event(.malformed(channel.id, .notAllowedHere))
+            out.append(.abandon(channel.id, .protocolViolation))
+        }
+    }
+
+    // MARK: DATA
+
+    private func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
+        guard let stream = stream(channel.stream) else { throw .notAllowedHere }
+        guard header.flags == 0 else { throw .badFlags }
+        let range = ByteRange(header.offset, header.offset + UInt64(header.length))
+        switch channel.use {
+        case .own:
+            guard range.end <= stream.granted else { throw .tooLarge }
+            if let final = stream.fin?.final, range.end > final { throw .badRange }
+        case .lease:
+            guard let lease = stream.book.lease(on: channel.id), lease.range.start <= range.start,
+                range.end <= lease.range.end
+            else { throw .badRange }
+        case .replica, .foreign:
+            throw .notAllowedHere
+        }
+        channel.piece = ClientChannel.Piece(header: header, at: header.offset)
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
+        guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
+        if channel.server == stream.primary {
+            unsafe stream.down.write(at: piece.at, bytes)
+        } else if stream.book.claims.contains(piece.at), piece.at >= stream.down.front {
+            unsafe stream.book.write(channel.server, at: piece.at, bytes)
+        }
+        piece.crc = unsafe integrity.crc32c(piece.crc, bytes)
+        piece.at += UInt64(bytes.count)
+        channel.piece = piece
+    }
+
+    private func end(on channel: ClientChannel, now: Instant) {
+        guard let piece = channel.piece, let stream = stream(channel.stream) else { return }
+        channel.piece = nil
+        guard piece.crc == piece.header.crc32c else {
+            event(.integrityFailure(stream.id, offset: piece.header.offset))
+            fail(channel, .integrity, now: now)
+            return
+        }
+        let range = ByteRange(piece.header.offset, piece.at)
+        account(range.count, on: channel, of: stream, now: now)
+        if channel.server == stream.primary {
+            takeTrusted(range, on: channel, of: stream, now: now)
+        } else {
+            takeLeased(range, on: channel, of: stream, now: now)
+        }
+    }
+
+    private func account(_ count: UInt64, on channel: ClientChannel, of stream: ClientStream, now: Instant) {
+        guard let path = path(channel.id.path) else { return }
+        path.received += count
+        path.lastData = now
+        if stream.firstData == nil { stream.firstData = now }
+        var outstanding = path.outstanding
+        var limited = false
+        if case .own = channel.use {
+            outstanding += stream.progress > stream.ownHighest ? stream.progress - stream.ownHighest : 0
+            limited = stream.applicationLimited
+        }
+        path.rate.received(
+            count, srtt: path.sample.srtt, outstanding: outstanding, limited: limited, now: now)
+    }
+
+    private func takeTrusted(_ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant) {
+        let added = stream.down.commit(range)
+        stream.primaryReceived += range.count
+        stream.book.duplicated += range.count - added
+        switch channel.use {
+        case .own:
+            stream.ownHighest = max(stream.ownHighest, range.end)
+        case .lease:
+            progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
+            settleBlock(Block.index(of: range.start), of: stream)
+        case .replica, .foreign:
+            break
+        }
+        advanced(stream, now: now)
+    }
+
+    private func takeLeased(_ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant) {
+        progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
+        if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
+        let block = Block.index(of: range.start)
+        guard stream.book.commit(channel.server, range) > 0 else {
+            stream.book.duplicated += range.count
+            return
+        }
+        verify(block, from: channel.server, of: stream, now: now)
+    }
+
+    private func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream) {
+        guard let lease else { return }
+        let taken = min(lease.missing, count)
+        lease.missing -= taken
+        if let path = path(lease.channel.path) { path.outstanding -= min(taken, path.outstanding) }
+    }
+
+    /// Bytes became readable, or the end came nearer.
+    func advanced(_ stream: ClientStream, now: Instant) {
+        if stream.deaf {
+            stream.down.consume(stream.down.unread)
+        } else if stream.down.unread > 0 {
+            out.append(.deliver(stream.id))
+        }
+        checkEnd(stream, now: now)
+    }
+
+    // MARK: Frames
+
+    private func take(_ frame: Frame, on channel: ClientChannel, now: Instant) throws(WireError) {
+        guard let stream = stream(channel.stream) else { return }
+        switch channel.use {
+        case .own: try takeOwn(frame, on: channel, of: stream, now: now)
+        case .replica: try takeReplica(frame, on: channel, of: stream, now: now)
+        case .lease:
+            // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range back.
+            guard case .end = frame else { throw .notAllowedHere }
+        case .foreign: throw .notAllowedHere
+        }
+    }
+
+    private func takeOwn(
+        _ frame: Frame, on channel: ClientChannel, of stream: ClientStream, now: Instant
+    ) throws(WireError) {
+        switch frame {
+        case .opened(let errno, let local, let peer):
+            opened(stream, errno: errno, local: local, peer: peer, now: now)
+        case .window(let read, let maximum):
+            try takeWindow(read: read, maximum: maximum, of: stream, now: now)
+        case .progress(let produced, let ended, let limited):
+            stream.progress = max(stream.progress, produced)
+            stream.progressEnded = stream.progressEnded || ended
+            stream.applicationLimited = limited
+        case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
+        case .tag(let first, let tags): takeTags(first, tags, of: stream, now: now)
+        case .fin(let base, let final, let sum, let closed):
+            guard base == stream.down.sumBase, final >= stream.down.highest, stream.fin == nil else {
+                throw .badRange
+            }
+            stream.fin = ClientStream.Fin(base: base, final: final, sum: sum, closed: closed)
+            stream.progress = final
+            stream.progressEnded = true
+            checkEnd(stream, now: now)
+        case .reset(let errno, let offset):
+            stream.resetAt = (offset, errno)
+            checkEnd(stream, now: now)
+        case .urgent:
+            // The byte stands in DATA as well: out-of-band delivery is an addition, never a condition.
+            break
+        case .sums: break
+        case .carve, .open, .option, .end, .sumRequest: throw .notAllowedHere
+        }
+    }
+
+    private func takeWindow(
+        read: UInt64, maximum: UInt64, of stream: ClientStream, now: Instant
+    ) throws(WireError) {
+        guard read <= stream.up.produced else { throw .badRange }
+        if stream.upAwaitsWindow {
+            guard read >= stream.up.heldFrom else {
+                abort(stream, errno: ErrorNumber.connectionReset)
+                return
+            }
+            stream.upAwaitsWindow = false
+            stream.upSent = read
+            stream.finSent = false
+        }
+        stream.upAcknowledged = max(stream.upAcknowledged, read)
+        let before = upstreamRoom(stream)
+        stream.upMaximum = max(stream.upMaximum, maximum)
+        dropAcknowledged(stream)
+        if before == 0, upstreamRoom(stream) > 0 { out.append(.accept(stream.id)) }
+    }
+
+    private func takeReplica(
+        _ frame: Frame, on channel: ClientChannel, of stream: ClientStream, now: Instant
+    ) throws(WireError) {
+        guard let index = stream.part(of: channel.server) else { return }
+        switch frame {
+        case .opened(let errno, _, _):
+            if errno != 0 { endPart(index, of: stream, .failed, now: now) }
+        case .progress(let produced, _, _):
+            stream.parts[index].progress = max(stream.parts[index].progress, produced)
+        case .window(let read, let maximum):
+            guard read <= stream.up.produced else { throw .badRange }
+            stream.parts[index].upAcknowledged = max(stream.parts[index].upAcknowledged, read)
+            stream.parts[index].upMaximum = max(stream.parts[index].upMaximum, maximum)
+            dropAcknowledged(stream)
+        case .reset: endPart(index, of: stream, .failed, now: now)
+        case .fin, .urgent, .sums:
+            // A replica's own end is an event of its path, never the stream's.
+            break
+        case .carve, .carved, .tag, .open, .option, .end, .sumRequest: throw .notAllowedHere
+        }
+    }
+
+    // MARK: Ends of channels
+
+    private func channelFinished(_ channel: ClientChannel, now: Instant) {
+        guard let stream = stream(channel.stream) else {
+            channels[channel.id] = nil
+            return
+        }
+        switch channel.use {
+        case .lease:
+            channels[channel.id] = nil
+            if let lease = stream.book.lease(on: channel.id) { finish(lease, of: stream, now: now) }
+        case .own:
+            // The primary has said all. Without FIN or RESET that is a failure of its own.
+            if stream.own == channel.id, stream.fin == nil, stream.resetAt == nil, !stream.downDone {
+                abort(stream, errno: ErrorNumber.connectionReset)
+            }
+        case .replica:
+            if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
+                endPart(index, of: stream, .failed, now: now)
+            }
+        case .foreign:
+            channels[channel.id] = nil
+        }
+    }
+
+    func channelReset(_ id: ChannelID, now: Instant) {
+        guard let channel = channels[id] else { return }
+        fail(channel, .none, now: now)
+    }
+
+    func channelClosed(_ id: ChannelID, now: Instant) {
+        guard let channel = channels.removeValue(forKey: id), let stream = stream(channel.stream) else { return }
+        if case .lingering = stream.phase, stream.own == id { release(stream) }
+    }
+
+    /// A channel that is of no more use, by the peer's fault or wish: what it served is served otherwise.
+    func fail(_ channel: ClientChannel, _ code: ErrorCode, now: Instant) {
+        channels[channel.id] = nil
+        out.append(.abandon(channel.id, code))
+        guard let stream = stream(channel.stream) else { return }
+        switch channel.use {
+        case .own:
+            if stream.own == channel.id { abort(stream, errno: ErrorNumber.connectionReset) }
+        case .replica:
+            if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
+                endPart(index, of: stream, .failed, now: now)
+            }
+        case .lease:
+            guard let lease = stream.book.lease(on: channel.id) else { return }
+            giveBack(lease, of: stream)
+            if channel.server == stream.primary {
+                primaryLeaseFailed(stream)
+            } else if let index = stream.part(of: channel.server) {
+                endPart(index, of: stream, .failed, now: now)
+            }
+        case .foreign: break
+        }
+    }
+}

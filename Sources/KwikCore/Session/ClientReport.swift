@@ -1,0 +1,39 @@
+extension ClientSession {
+    /// What `kwikctl status` shows; `streams` that are released are not in it any more.
+    public func report(now: Instant) -> SessionReport {
+        var report = SessionReport()
+        for path in paths {
+            var count = 0
+            for stream in streams where uses(path, stream) { count += 1 }
+            report.paths.append(PathReport(
+                path: path.id, server: path.server, state: path.liveness.state, srtt: path.sample.srtt,
+                rate: path.rate.recent(srtt: path.sample.srtt, now: now), received: path.received, sent: path.sent,
+                streams: count))
+        }
+        for stream in streams { report.streams.append(streamReport(stream)) }
+        report.servers = trust.report(now: now)
+        return report
+    }
+
+    /// One stream's figures; ask before `Action.release` is carried out to keep them.
+    public func report(of id: StreamID) -> StreamReport? { stream(id).map(streamReport) }
+
+    private func uses(_ path: ClientPath, _ stream: ClientStream) -> Bool {
+        stream.own?.path == path.id || stream.parts.contains { $0.ended == nil && $0.channel.path == path.id }
+    }
+
+    private func streamReport(_ stream: ClientStream) -> StreamReport {
+        var parts: [StreamPart] = []
+        if let primary = stream.primary {
+            parts.append(
+                StreamPart(server: primary, role: .primary, received: stream.primaryReceived, ended: nil))
+        }
+        for part in stream.parts {
+            parts.append(
+                StreamPart(server: part.server, role: .replica, received: part.received, ended: part.ended))
+        }
+        return StreamReport(
+            stream: stream.id, primary: stream.primary ?? ServerID(0), delivered: stream.down.read,
+            sent: stream.up.produced, parts: parts)
+    }
+}

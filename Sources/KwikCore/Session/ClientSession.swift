@@ -1,0 +1,161 @@
+/// The client's relation to one service: its paths, its streams, and every decision about them.
+///
+/// Kinds of call, in the order of a driver's turn: `open`, `filled` and `handle` tell it what happened and collect
+/// actions; `handle(.tick)` ends the turn: time-driven decisions and lease grants are made there; `pull` asks for the
+/// bytes that a path has room for; `readable` shows bytes for a program. Nothing here reads a clock, draws chance or
+/// does I/O, and nothing a peer sends stops it: a peer at fault loses its channel or its path.
+public final class ClientSession {
+    let settings: ClientSettings
+    let integrity: Integrity
+    /// In the order of their ids.
+    var paths: [ClientPath] = []
+    /// In the order of their ids.
+    var streams: [ClientStream] = []
+    var channels: [ChannelID: ClientChannel] = [:]
+    var taggers: [ServerTagger] = []
+    var trust = Trust()
+    var writer = FrameWriter()
+    /// What this call asks of the driver; swapped with the caller's list for the time of the call.
+    var out: [Action] = []
+    private var nextStream: UInt64 = 0
+    private var nextTick = Instant.never
+    private var turn = 0
+
+    public init(settings: ClientSettings, integrity: Integrity) {
+        self.settings = settings
+        self.integrity = integrity
+    }
+
+    /// The server's join secret came: its block tags can be checked.
+    public func setTagger(_ tagger: @escaping Tagger, for server: ServerID) {
+        taggers.removeAll { $0.server == server }
+        unsafe taggers.append(ServerTagger(server: server, tag: tagger))
+    }
+
+    /// A program connects. The answer is `Action.opened`.
+    ///
+    /// Returns nil when the session holds as many streams as it may.
+    public func open(_ options: SocketOptions, now: Instant, into actions: inout [Action]) -> StreamID? {
+        guard streams.count < ClientLimit.streams else { return nil }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        let stream = ClientStream(id: StreamID(nextStream), options: options, integrity: integrity, now: now)
+        nextStream += 2
+        streams.append(stream)
+        assignPrimary(stream, now: now)
+        return stream.id
+    }
+
+    public func handle(_ input: Input, now: Instant, into actions: inout [Action]) {
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        switch input {
+        case .pathUp(let id, let traits): pathUp(id, traits, now: now)
+        case .pathDown(let id): pathDown(id, now: now)
+        case .heard(let id): heard(id, now: now)
+        case .sample(let id, let sample): path(id)?.sample = sample
+        case .received(let id, let bytes, let finished):
+            unsafe received(id, bytes, finished: finished, now: now)
+        case .channelReset(let id, _): channelReset(id, now: now)
+        case .channelClosed(let id): channelClosed(id, now: now)
+        case .tick: tick(now: now)
+        case .localEnded(let id, let closed): localEnded(id, closed: closed, now: now)
+        case .localAborted(let id, let errno): localAborted(id, errno: errno)
+        case .localWrote(let id, let count): localWrote(id, count: count, now: now)
+        case .localDeaf(let id): localDeaf(id, now: now)
+        case .backendConnected, .backendRefused: preconditionFailure("a client has no backend")
+        }
+    }
+
+    /// When `handle(.tick)` is due at the latest.
+    public var deadline: Instant? {
+        var earliest = nextTick
+        for path in paths {
+            earliest = min(earliest, path.liveness.deadline(every: probeInterval(path), sample: path.sample))
+        }
+        for stream in streams {
+            if case .lingering(let until) = stream.phase { earliest = min(earliest, until) }
+            if let until = stream.closing { earliest = min(earliest, until) }
+            if let since = stream.silentSince { earliest = min(earliest, since + silenceLimit(stream)) }
+        }
+        return earliest == .never ? nil : earliest
+    }
+
+    func path(_ id: PathID) -> ClientPath? { paths.first { $0.id == id } }
+
+    /// Streams come and go in the order of their ids, so the list is sorted.
+    func stream(_ id: StreamID) -> ClientStream? {
+        var low = 0
+        var high = streams.count
+        while low < high {
+            let middle = (low + high) / 2
+            if streams[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < streams.count && streams[low].id == id ? streams[low] : nil
+    }
+
+    /// The best active path to a server: the one of the least srtt.
+    func activePath(to server: ServerID) -> ClientPath? {
+        var best: ClientPath?
+        for path in paths where path.server == server && path.isActive {
+            if best.map({ path.sample.srtt < $0.sample.srtt }) ?? true { best = path }
+        }
+        return best
+    }
+
+    func event(_ event: Event) { out.append(.event(event)) }
+
+    func send(_ frame: Frame, on channel: ChannelID) { out.append(.send(channel, writer.frame(frame))) }
+
+    /// The deadline of the next look at leases: only while some stream is bulk.
+    private func tick(now: Instant) {
+        checkPaths(now: now)
+        checkSilence(now: now)
+        var busy = false
+        for stream in streams {
+            if case .lingering(let until) = stream.phase, now >= until { release(stream) }
+            if let until = stream.closing, now >= until { abort(stream, errno: ErrorNumber.connectionReset) }
+            maybeLinger(stream, now: now)
+            guard case .open = stream.phase, !stream.downDone else { continue }
+            schedule(stream, now: now)
+            if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
+        }
+        streams.removeAll { $0.released }
+        nextTick = busy ? now + Tuning.tick : .never
+    }
+
+    // MARK: Bytes out
+
+    public func wantsToSend(_ path: PathID) -> Bool {
+        for stream in streams {
+            if let own = stream.own, own.path == path, stream.hasUpstream { return true }
+            for part in stream.parts where part.ended == nil && part.channel.path == path {
+                if stream.hasReplay(part) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Emits DATA, and FIN behind it, for one path: about `room` bytes, streams taking turns piece by piece.
+    public func pull(_ id: PathID, room: Int, now: Instant, into actions: inout [Action]) {
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        guard let path = path(id), path.isActive, !streams.isEmpty else { return }
+        var left = room
+        var idle = 0
+        while left > 0, idle < streams.count {
+            turn = (turn + 1) % streams.count
+            let stream = streams[turn]
+            let sent = pullOwn(stream, path: path) + pullReplay(stream, path: path)
+            idle = sent == 0 ? idle + 1 : 0
+            left -= sent
+        }
+    }
+}
+
+/// Makes the tags of one server's blocks, from its join secret.
+@safe
+struct ServerTagger {
+    let server: ServerID
+    let tag: Tagger
+}

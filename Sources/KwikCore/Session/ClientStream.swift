@@ -1,0 +1,163 @@
+/// One program socket, as the client's session keeps it.
+final class ClientStream {
+    let id: StreamID
+    let options: SocketOptions
+    let openedAt: Instant
+    /// Nothing refers to it any more: it leaves the list at the end of the turn.
+    var released = false
+
+    enum Phase {
+        /// No path to a server that may be the primary yet.
+        case waiting
+        /// OPEN sent.
+        case connecting
+        case open
+        /// Only the channel's end is waited for.
+        case lingering(until: Instant)
+    }
+    var phase = Phase.waiting
+
+    /// The server whose bytes are the truth; fixed when the stream is opened, changed by promotion alone.
+    var primary: ServerID?
+    /// Carries the primary's own DATA, and what we tell the primary; nil while it can't be reached.
+    var own: ChannelID?
+    var epoch: UInt64 = 0
+    /// Since when all the primary's paths are silent or gone.
+    var silentSince: Instant?
+
+    // Upstream.
+
+    var up: SendWindow
+    /// Sent to the primary on the current own channel.
+    var upSent: UInt64 = 0
+    /// The primary has this much in order.
+    var upAcknowledged: UInt64 = 0
+    var upMaximum = Tuning.initialWindow
+    /// After an attach: nothing is sent until the primary said where it stands.
+    var upAwaitsWindow = false
+    var upEnd: UpstreamEnd?
+    var finSent = false
+
+    struct UpstreamEnd {
+        var closed: Bool
+    }
+
+    // Downstream.
+
+    var down: Reassembler
+    var book = LeaseBook()
+    /// The highest offset that the primary itself has sent on its own channel.
+    var ownHighest: UInt64 = 0
+    /// What the primary's backend has produced, by PROGRESS.
+    var progress: UInt64 = 0
+    var progressEnded = false
+    var applicationLimited = false
+    var granted = Tuning.initialWindow
+    /// The read offset last told.
+    var toldRead: UInt64 = 0
+    var fin: Fin?
+    var resetAt: (offset: UInt64, errno: Int32)?
+    /// The local socket was told the end, or takes nothing more.
+    var downDone = false
+    /// Every byte up to FIN is here and its sum matches.
+    var downWhole = false
+    /// Our half of the own channel is complete.
+    var ownFinished = false
+    /// The program closed while upstream bytes were still to be sent: they have until then.
+    var closing: Instant?
+    /// The program reads no more: what comes is discarded.
+    var deaf = false
+    /// Offsets that follow an upstream write: `Date:` and its like, which replicas have different.
+    var reserved = RangeSet()
+    var firstData: Instant?
+
+    struct Fin {
+        var base: UInt64
+        var final: UInt64
+        var sum: UInt64
+        var closed: Bool
+    }
+
+    // Replicas.
+
+    var parts: [Part] = []
+    /// When the current trial of engaged replicas ends, and the rate that it must beat.
+    var trial: Trial?
+    var parkedUntil: Instant?
+    var parks = 0
+    /// Payload bytes from the primary, duplicates included.
+    var primaryReceived: UInt64 = 0
+    /// Leases that the primary left unserved.
+    var failedLeases = 0
+
+    struct Trial {
+        var startedAt: Instant
+        var endsAt: Instant
+        var frontAtStart: UInt64
+        /// Bytes per second of the primary alone.
+        var alone: Double
+    }
+
+    /// What one replica gives to the stream.
+    struct Part {
+        var server: ServerID
+        /// Role 2.
+        var channel: ChannelID
+        var progress: UInt64 = 0
+        var upSent: UInt64 = 0
+        var upAcknowledged: UInt64 = 0
+        var upMaximum = Tuning.initialWindow
+        var finSent = false
+        var received: UInt64 = 0
+        var matched = 0
+        var mismatchesInRow = 0
+        var ended: ReplicaEnd?
+    }
+
+    init(id: StreamID, options: SocketOptions, integrity: Integrity, now: Instant) {
+        self.id = id
+        self.options = options
+        openedAt = now
+        up = SendWindow(integrity: integrity, maximum: .max, sumsFromStart: true)
+        down = Reassembler(integrity: integrity)
+    }
+
+    /// The servers that may hold copies.
+    var servers: [ServerID] { parts.map(\.server) }
+
+    func part(of server: ServerID) -> Int? { parts.firstIndex { $0.server == server } }
+
+    /// The stream's last offset, once the primary's backend has ended.
+    var final: UInt64? { fin?.final ?? (progressEnded ? progress : nil) }
+
+    /// The bytes of a block, which is short at the stream's end.
+    func range(ofBlock block: UInt64) -> ByteRange {
+        let start = Block.start(of: block)
+        return ByteRange(start, max(start, min(start + Block.size, final ?? .max)))
+    }
+
+    /// Whether replicas are at work.
+    var isEngaged: Bool { parts.contains { $0.ended == nil } }
+
+    /// Whether upstream bytes, or the end, wait to be sent to the primary.
+    var hasUpstream: Bool {
+        guard case .open = phase, !upAwaitsWindow else { return false }
+        return upSent < min(up.produced, upMaximum) || (upEnd != nil && !finSent && upSent == up.produced)
+    }
+
+    /// Whether a replica has yet to be told upstream bytes, or their end.
+    func hasReplay(_ part: Part) -> Bool {
+        guard part.ended == nil else { return false }
+        return part.upSent < min(up.produced, part.upMaximum)
+            || (upEnd != nil && !part.finSent && part.upSent == up.produced)
+    }
+
+    /// Whether an answer is awaited, so that a silence means something.
+    var isWaiting: Bool {
+        switch phase {
+        case .connecting: return true
+        case .open: return upAcknowledged < up.produced || !book.leases.isEmpty
+        case .waiting, .lingering: return false
+        }
+    }
+}
