@@ -1,0 +1,50 @@
+public import KwikCore
+
+/// What kwik-gateway is told: kwik-gateway.toml(5).
+public struct GatewayConfiguration: Sendable {
+    /// `[gateway] listen`: UDP. Port 0 asks the system for one.
+    public var listen: AddressAndPort
+    /// `[gateway] server_id`: how this server calls itself in ServerHello.
+    public var serverID: String
+    /// `[gateway] certificate`, `key`.
+    public var identity: CertificateAndKey
+    /// `[gateway] client_ca`: if given, clients must show a certificate that chains to it.
+    public var clientAuthorities: AttachedFile?
+    /// `[gateway] max_rate`: bytes per second that it sends at most, all clients together; nil: no limit.
+    public var maxRate: UInt64?
+    /// `[gateway] memory`: bytes that all streams' windows may hold together.
+    public var memory: UInt64 = 64 << 20
+    /// `[gateway] max_sessions`.
+    public var maxSessions: Int = 1_024
+    /// `[gateway] congestion`.
+    public var congestion: CongestionControl = .cubic
+    /// `[gateway] runtime_dir`; nil: found by the rule of `RuntimeDirectory`.
+    public var runtimeDirectory: String?
+    /// `[gateway] log_level`.
+    public var logLevel: LogLevel = .info
+    public var services: [GatewayService] = []
+}
+
+/// `[[service]]`: what the gateway serves, chosen by exact name.
+public struct GatewayService: Sendable {
+    /// "host:port", as the engines' configuration names it.
+    public var name: String
+    public var backend: Backend
+    /// Never empty.
+    public var roles: Roles
+    /// Bearer tokens, any of which admits a client; none: no token is asked for. Secret: never logged. Compare in
+    /// constant time.
+    public var tokens: [String] = []
+    /// `max_window`: bytes per stream and direction, 64 KiB ... 1 GiB.
+    public var maxWindow: UInt64 = 16 << 20
+    /// `max_streams`: per session.
+    public var maxStreams: Int = 1_024
+
+    /// What `backend_sees = "gateway"` consents to: the backend sees the gateway's address, not the client's.
+    public enum Backend: Hashable, Sendable {
+        /// "address:port".
+        case tcp(AddressAndPort)
+        /// "unix:/path", absolute.
+        case unix(String)
+    }
+}

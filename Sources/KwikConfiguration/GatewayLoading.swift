@@ -1,0 +1,95 @@
+extension GatewayConfiguration {
+    /// Reads the file and those that it names.
+    public static func load(_ path: String) throws(ConfigurationError) -> GatewayConfiguration {
+        let loading = try Loading(path: path)
+        var root = try Table(loading.document, loading.document.root, name: "the file")
+        guard var gateway = try root.table("gateway") else { throw root.missing("[gateway]") }
+        guard let (listen, _) = try gateway.address("listen") else { throw gateway.missing("listen") }
+        let (serverID, idNode) = try gateway.required("server_id")
+        guard serverID.utf8.count <= ConfigurationLimit.nameBytes else {
+            throw gateway.bad(idNode, "server_id", "is longer than \(ConfigurationLimit.nameBytes) bytes")
+        }
+        guard let identity = try loading.identity(in: &gateway) else { throw gateway.missing("certificate") }
+        var configuration = GatewayConfiguration(listen: listen, serverID: serverID, identity: identity)
+        configuration.clientAuthorities = try loading.pem("client_ca", in: &gateway)
+        configuration.maxRate = try gateway.rate("max_rate")
+        configuration.memory =
+            try gateway.size("memory", in: (1 << 20)...(1 << 40)) ?? configuration.memory
+        configuration.maxSessions =
+            try gateway.integer("max_sessions", in: 1...1_000_000) ?? configuration.maxSessions
+        configuration.congestion =
+            try gateway.choice("congestion", CongestionControl.self) ?? configuration.congestion
+        configuration.runtimeDirectory = try gateway.string("runtime_dir")?.text
+        configuration.logLevel = try gateway.choice("log_level", LogLevel.self) ?? configuration.logLevel
+        try gateway.finish()
+        for var table in try root.tables("service", name: "[[service]]", limit: ConfigurationLimit.services) {
+            let service = try service(&table, loading, taken: configuration.services)
+            configuration.services.append(service)
+        }
+        if configuration.services.isEmpty { throw root.missing("[[service]]") }
+        try root.finish()
+        return configuration
+    }
+
+    private static func service(
+        _ table: inout Table, _ loading: Loading, taken: [GatewayService]
+    ) throws(ConfigurationError) -> GatewayService {
+        let (name, _, place) = try loading.serviceName(in: &table)
+        if taken.contains(where: { $0.name == name }) {
+            throw table.bad(place, "name", "is used twice: \"\(name)\"")
+        }
+        let backend = try backend(&table)
+        try consent(&table)
+        guard let roles = try table.roles("roles") else { throw table.missing("roles") }
+        var service = GatewayService(name: name, backend: backend, roles: roles)
+        service.tokens = try tokens(&table, loading)
+        service.maxWindow =
+            try table.size("max_window", in: 65_536...(1 << 30)) ?? service.maxWindow
+        service.maxStreams = try table.integer("max_streams", in: 1...65_536) ?? service.maxStreams
+        try table.finish()
+        return service
+    }
+
+    private static func backend(_ table: inout Table) throws(ConfigurationError) -> GatewayService.Backend {
+        let (text, node) = try table.required("backend")
+        if text.hasPrefix("unix:") {
+            let path = String(text.dropFirst(5))
+            // sun_path holds 108 bytes with its NUL (unix(7)).
+            guard path.hasPrefix("/"), path.utf8.count <= 107 else {
+                throw table.bad(node, "backend", "must be \"unix:\" and an absolute path of at most 107 bytes")
+            }
+            return .unix(path)
+        }
+        guard let address = AddressAndPort(parsing: text), address.port > 0 else {
+            throw table.bad(
+                node, "backend", "must be \"address:port\" with a literal address or \"unix:/path\", this is \"\(text)\"")
+        }
+        return .tcp(address)
+    }
+
+    /// protocol.md §8: the operator says what the backend sees as the client's address.
+    private static func consent(_ table: inout Table) throws(ConfigurationError) {
+        guard let (text, node) = try table.string("backend_sees") else {
+            throw table.document.error(
+                table.place,
+                "'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that the "
+                    + "backend sees the gateway's address instead of the client's")
+        }
+        guard text == "gateway" else {
+            throw table.bad(node, "backend_sees", "can only be \"gateway\" in this version; this is \"\(text)\"")
+        }
+    }
+
+    private static func tokens(_ table: inout Table, _ loading: Loading) throws(ConfigurationError) -> [String] {
+        var tokens: [String] = []
+        if let (items, _) = try table.array("tokens", limit: ConfigurationLimit.tokens) {
+            for item in items {
+                let token = try table.text(item, "tokens")
+                try loading.checkToken(token, item, "tokens", in: table)
+                tokens.append(token)
+            }
+        }
+        let filed = try loading.tokens("token_file", limit: ConfigurationLimit.tokens, in: &table)
+        return tokens + (filed ?? [])
+    }
+}
