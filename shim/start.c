@@ -1,0 +1,183 @@
+#include "kwik.h"
+
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+struct kwik_setup kwik_setup;
+
+/* Before our constructor has run (another library's may come first) the calls must work already. */
+static int early_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return (int)syscall(SYS_connect, fd, address, length);
+}
+
+static int early_getsockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return (int)syscall(SYS_getsockname, fd, address, length);
+}
+
+static int early_getpeername(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return (int)syscall(SYS_getpeername, fd, address, length);
+}
+
+static int early_getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+{
+    return (int)syscall(SYS_getsockopt, fd, level, name, value, length);
+}
+
+static int early_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    return (int)syscall(SYS_setsockopt, fd, level, name, value, length);
+}
+
+static int early_epoll_ctl(int epfd, int operation, int fd, struct epoll_event *event)
+{
+    return (int)syscall(SYS_epoll_ctl, epfd, operation, fd, event);
+}
+
+static int early_shutdown(int fd, int how)
+{
+    return (int)syscall(SYS_shutdown, fd, how);
+}
+
+static int early_ioctl(int fd, unsigned long request, ...)
+{
+    __builtin_va_list list;
+    __builtin_va_start(list, request);
+    void *argument = __builtin_va_arg(list, void *);
+    __builtin_va_end(list);
+    return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+static ssize_t early_sendto(int fd, const void *bytes, size_t count, int flags,
+                            const struct sockaddr *address, socklen_t length)
+{
+    return syscall(SYS_sendto, fd, bytes, count, flags, address, length);
+}
+
+static ssize_t early_send(int fd, const void *bytes, size_t count, int flags)
+{
+    return early_sendto(fd, bytes, count, flags, NULL, 0);
+}
+
+static ssize_t early_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+static int early_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags)
+{
+    return (int)syscall(SYS_sendmmsg, fd, messages, count, flags);
+}
+
+struct kwik_real kwik_real = {
+    .connect = early_connect,
+    .getsockname = early_getsockname,
+    .getpeername = early_getpeername,
+    .getsockopt = early_getsockopt,
+    .setsockopt = early_setsockopt,
+    .epoll_ctl = early_epoll_ctl,
+    .shutdown = early_shutdown,
+    .ioctl = early_ioctl,
+    .send = early_send,
+    .sendto = early_sendto,
+    .sendmsg = early_sendmsg,
+    .sendmmsg = early_sendmmsg,
+};
+
+#define RESOLVE(call)                                                 \
+    do {                                                              \
+        void *symbol = dlsym(RTLD_NEXT, #call);                       \
+        if (symbol != NULL)                                           \
+            memcpy(&kwik_real.call, &symbol, sizeof(symbol));         \
+    } while (0)
+
+/* The runtime directory's rule; Sources/KwikLinux has the same. False: there is none that we may use. */
+static bool find_directory(char *path, size_t size, uid_t uid)
+{
+    struct stat status;
+    const char *override = secure_getenv("KWIK_RUNTIME_DIR");
+    const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+    int length;
+
+    if (override != NULL && override[0] == '/') {
+        length = snprintf(path, size, "%s", override);
+    } else if (runtime != NULL && runtime[0] == '/') {
+        length = snprintf(path, size, "%s/kwik", runtime);
+    } else {
+        length = snprintf(path, size, "/run/user/%u", (unsigned)uid);
+        if (stat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == uid)
+            length = snprintf(path, size, "/run/user/%u/kwik", (unsigned)uid);
+        else
+            length = snprintf(path, size, "/tmp/kwik-%u", (unsigned)uid);
+    }
+    return length > 0 && (size_t)length < size;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    int error = errno;
+    RESOLVE(connect);
+    RESOLVE(getsockname);
+    RESOLVE(getpeername);
+    RESOLVE(getsockopt);
+    RESOLVE(setsockopt);
+    RESOLVE(epoll_ctl);
+    RESOLVE(shutdown);
+    RESOLVE(ioctl);
+    RESOLVE(send);
+    RESOLVE(sendto);
+    RESOLVE(sendmsg);
+    RESOLVE(sendmmsg);
+
+    struct kwik_setup *setup = &kwik_setup;
+    setup->uid = geteuid();
+    if (getauxval(AT_SECURE) == 0 && find_directory(setup->directory, sizeof(setup->directory), setup->uid)) {
+        char *path = setup->engine.sun_path;
+        setup->engine.sun_family = AF_UNIX;
+        int engine = snprintf(path, sizeof(setup->engine.sun_path), "%s/engine.sock", setup->directory);
+        int served = snprintf(setup->served, sizeof(setup->served), "%s/served", setup->directory);
+        setup->active = engine > 0 && (size_t)engine < sizeof(setup->engine.sun_path) && served > 0
+                        && (size_t)served < sizeof(setup->served);
+    }
+    errno = error;
+}
+
+/* FUTEX_WAIT reads one aligned word and, with no time to wait, has no effect: it tells EFAULT or not. */
+static bool word_readable(uintptr_t address)
+{
+    static const struct timespec none = {0, 0};
+    uintptr_t word = address & ~(uintptr_t)3;
+    return syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, &none, NULL, 0) == 0 || errno != EFAULT;
+}
+
+bool kwik_readable(const void *start, size_t length)
+{
+    int error = errno;
+    uintptr_t first = (uintptr_t)start;
+    /* No caller asks for more than a page: the two ends decide. */
+    bool readable = length == 0 || (word_readable(first) && word_readable(first + length - 1));
+    errno = error;
+    return readable;
+}
+
+void kwik_calm_begin(struct kwik_calm *calm)
+{
+    static const uint64_t all = ~(uint64_t)0;
+    calm->error = errno;
+    calm->mask = 0;
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &calm->mask, sizeof(all));
+}
+
+void kwik_calm_end(const struct kwik_calm *calm)
+{
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &calm->mask, NULL, sizeof(calm->mask));
+    errno = calm->error;
+}
