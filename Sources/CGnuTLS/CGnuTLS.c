@@ -1,1 +1,3 @@
 #include "CGnuTLS.h"
+
+void kwik_gnutls_free(void *memory) { gnutls_free(memory); }

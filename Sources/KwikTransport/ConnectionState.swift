@@ -1,0 +1,129 @@
+internal import CNgtcp2
+internal import KwikCore
+
+/// What the callbacks of ngtcp2 and GnuTLS reach: everything of a connection but the library's own objects.
+final class ConnectionState {
+    let isServer: Bool
+    /// Of the server, as configured; of a client, a word for it.
+    let peerName: String
+    let pin: [UInt8]?
+    let needsPeerCertificate: Bool
+    let applicationProtocol: String
+    /// From which a server derives its stateless reset tokens (RFC 9000 §10.3.2); empty: they are random.
+    let resetSecret: [UInt8]
+    /// The owner of the TLS session sets it; none before that.
+    var session: TLSSession?
+
+    var sink: ((TransportEvent) -> Void)?
+    /// What happened while no sink was there.
+    private(set) var deferred: [TransportEvent] = []
+    /// Set by a callback that failed.
+    var failure: TransportError?
+    var peerPin: [UInt8]?
+    var isHandshakeDone = false
+    var connectionIDs: ((ConnectionID, Bool) -> Void)?
+
+    private var streams: [Int64: SendStream] = [:]
+    private var ready = ReadyQueue()
+    /// Stream 0, which goes before all others.
+    private var control: SendStream?
+    private(set) var unsent = 0
+
+    init(
+        isServer: Bool, peerName: String, pin: [UInt8]?, needsPeerCertificate: Bool,
+        applicationProtocol: String, resetSecret: [UInt8]
+    ) {
+        self.isServer = isServer
+        self.peerName = peerName
+        self.pin = pin
+        self.needsPeerCertificate = needsPeerCertificate
+        self.applicationProtocol = applicationProtocol
+        self.resetSecret = resetSecret
+    }
+
+    deinit { ready.removeAll() }
+
+    func emit(_ event: TransportEvent) {
+        if let sink {
+            sink(event)
+        } else if case .received = event {
+            preconditionFailure("data came outside of receive")
+        } else {
+            deferred.append(event)
+        }
+    }
+
+    func deliverDeferred(_ sink: (TransportEvent) -> Void) {
+        guard !deferred.isEmpty else { return }
+        let events = deferred
+        deferred = []
+        for event in events { sink(event) }
+    }
+}
+
+// Sending halves.
+extension ConnectionState {
+    func stream(_ id: Int64) -> SendStream? { streams[id] }
+
+    func opened(_ id: Int64) -> SendStream {
+        let stream = SendStream(id: id)
+        streams[id] = stream
+        if id == 0 { control = stream }
+        return stream
+    }
+
+    func send(_ id: Int64, _ slice: ChunkSlice) {
+        guard slice.count > 0, let stream = streams[id], stream.takesBytes else { return }
+        stream.append(slice)
+        unsent += slice.count
+        makeReady(stream)
+    }
+
+    func finish(_ id: Int64) {
+        guard let stream = streams[id], stream.takesBytes else { return }
+        stream.finish()
+        makeReady(stream)
+    }
+
+    /// Nothing more is sent on the stream.
+    func shut(_ stream: SendStream) {
+        unsent -= stream.shut()
+    }
+
+    func closed(_ id: Int64) {
+        guard let stream = streams.removeValue(forKey: id) else { return }
+        shut(stream)
+        if id == 0 { control = nil }
+    }
+
+    func unblocked(_ stream: SendStream) {
+        stream.isBlocked = false
+        makeReady(stream)
+    }
+
+    private func makeReady(_ stream: SendStream) {
+        if stream.isReady, stream !== control { ready.append(stream) }
+    }
+
+    /// The stream whose turn it is: the control stream, then the others in the order in which they got bytes.
+    func nextReady() -> SendStream? {
+        if let control, control.isReady { return control }
+        while let stream = ready.head {
+            if stream.isReady { return stream }
+            ready.removeHead()
+        }
+        return nil
+    }
+
+    func took(_ stream: SendStream, _ count: Int, last: Bool) {
+        stream.took(count, last: last)
+        unsent -= count
+    }
+
+    /// The stream has filled a datagram: the next one's turn.
+    func rotate(_ stream: SendStream) {
+        guard stream === ready.head else { return }
+        ready.removeHead()
+        makeReady(stream)
+    }
+}

@@ -1,0 +1,241 @@
+internal import CNgtcp2
+public import KwikCore
+
+// Datagrams in and out, and time.
+extension QUICConnection {
+    /// Takes one datagram. `ecn`: the two bits it came with. Anything that is not the peer's is ignored.
+    public func receive(
+        _ datagram: UnsafeRawBufferPointer, from remote: SocketAddressBytes, to local: SocketAddressBytes,
+        ecn: UInt8, now: Instant, _ sink: (TransportEvent) -> Void
+    ) throws(TransportError) {
+        try checkAlive()
+        state.deliverDeferred(sink)
+        let status = withoutActuallyEscaping(sink) { sink in
+            state.sink = sink
+            defer { state.sink = nil }
+            return unsafe Self.withPath(local, remote) { path in
+                unsafe kwik_read_pkt(
+                    native, path, ecn, datagram.bindMemory(to: UInt8.self).baseAddress, datagram.count,
+                    now.nanoseconds)
+            }
+        }
+        if status != 0 { throw end(status) }
+    }
+
+    /// When `expire` and then `write` must be called at the latest, if nothing else happens. May be in the past.
+    public var deadline: Instant? {
+        if ended != nil || closeSent { return nil }
+        if heldBack != nil || !state.deferred.isEmpty { return Instant(nanoseconds: 0) }
+        let expiry = unsafe ngtcp2_conn_get_expiry(native)
+        return expiry == .max ? nil : Instant(nanoseconds: expiry)
+    }
+
+    /// Loss detection, acknowledgements, idle and handshake timeouts. Call `write` after it.
+    public func expire(now: Instant, _ sink: (TransportEvent) -> Void) throws(TransportError) {
+        try checkAlive()
+        state.deliverDeferred(sink)
+        guard unsafe ngtcp2_conn_get_expiry(native) <= now.nanoseconds else { return }
+        let status = unsafe ngtcp2_conn_handle_expiry(native, now.nanoseconds)
+        if status != 0 { throw end(status) }
+    }
+
+    /// Fills `buffer` with as many datagrams of one size as congestion control, pacing, flow control and `limit`
+    /// allow. Call again until it gives none, but come back to the sockets in between.
+    ///
+    /// `limit`: bytes; exceeded by less than one datagram. `buffer` must hold the largest datagram at least; 64 KiB
+    /// holds every batch.
+    public func write(
+        into buffer: UnsafeMutableRawBufferPointer, limit: Int, now: Instant
+    ) throws(TransportError) -> Batch {
+        var batch = Batch(local: local, remote: remote)
+        if closeSent { return batch }
+        try checkAlive()
+        guard let base = buffer.baseAddress, buffer.count >= largestDatagram else {
+            preconditionFailure("a buffer smaller than a datagram")
+        }
+        guard limit > 0 else { return batch }
+        if let held = heldBack {
+            heldBack = nil
+            unsafe buffer.copyMemory(from: held.datagram.bytes)
+            batch.append(held.datagram.count, ecn: held.ecn)
+            return batch
+        }
+        let usual = unsafe ngtcp2_conn_get_path_max_tx_udp_payload_size(native)
+        let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch)
+        let most = max(1, min(Self.batchCount, quantum / max(usual, 1)))
+        while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= largestDatagram {
+            var info = ngtcp2_pkt_info()
+            let length = try unsafe writeDatagram(base + batch.bytes, &info, now)
+            if length == 0 { break }
+            let moved = notePath()
+            let ecn = UInt8(truncatingIfNeeded: info.ecn)
+            if batch.count > 0, moved || length > batch.segment || ecn != batch.ecn {
+                unsafe holdBack(base + batch.bytes, length, ecn)
+                break
+            }
+            (batch.local, batch.remote) = (local, remote)
+            batch.append(length, ecn: ecn)
+            // A shorter one ends a batch, and a probe for a larger size goes alone: it may be lost on purpose.
+            if length < batch.segment || length > usual { break }
+        }
+        if batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
+        return batch
+    }
+
+    /// What UDP_SEGMENT takes: datagrams, and bytes in all.
+    private static let batchCount = 64
+    private static let largestBatch = 65_507
+
+    /// One datagram, of as many streams as fit. 0: nothing to send, or not yet.
+    private func writeDatagram(
+        _ packet: UnsafeMutableRawPointer, _ info: inout ngtcp2_pkt_info, _ now: Instant
+    ) throws(TransportError) -> Int {
+        let bytes = unsafe packet.assumingMemoryBound(to: UInt8.self)
+        while true {
+            // Out of the connection's credit, streams must not be offered: only acknowledgements and the like go.
+            let hasCredit = unsafe ngtcp2_conn_get_max_data_left(native) > 0
+            let stream = hasCredit ? state.nextReady() : nil
+            var count = 0
+            var last = false
+            if let stream {
+                (count, last) = unsafe stream.gather(
+                    vectors, capacity: Self.vectorCount, limit: largestDatagram)
+            }
+            let flags =
+                stream == nil
+                ? 0 : NGTCP2_WRITE_STREAM_FLAG_MORE | (last ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0)
+            var offered = 0
+            for index in 0..<count { offered += unsafe vectors[index].len }
+            var taken = -1
+            let written = unsafe kwik_writev_stream(
+                native, path, &info, bytes, largestDatagram, &taken, flags, stream?.id ?? -1, vectors, count,
+                now.nanoseconds)
+            if let stream, taken >= 0 { state.took(stream, taken, last: last && taken == offered) }
+            if written >= 0 {
+                if let stream, taken > 0 { state.rotate(stream) }
+                return written
+            }
+            switch Int32(written) {
+            case NGTCP2_ERR_WRITE_MORE: continue
+            case NGTCP2_ERR_STREAM_DATA_BLOCKED: stream?.isBlocked = true
+            case NGTCP2_ERR_STREAM_SHUT_WR, NGTCP2_ERR_STREAM_NOT_FOUND:
+                if let stream { state.shut(stream) }
+            default: throw end(Int32(written))
+            }
+        }
+    }
+
+    /// Takes over the addresses of the datagram just written. True: they differ from the last one's.
+    private func notePath() -> Bool {
+        let to = unsafe path.pointee.path.remote
+        let from = unsafe path.pointee.path.local
+        let remoteBytes = unsafe UnsafeRawBufferPointer(start: to.addr, count: Int(to.addrlen))
+        let localBytes = unsafe UnsafeRawBufferPointer(start: from.addr, count: Int(from.addrlen))
+        guard let remote = unsafe SocketAddressBytes(remoteBytes),
+            let local = unsafe SocketAddressBytes(localBytes), remote != self.remote || local != self.local
+        else { return false }
+        self.remote = remote
+        self.local = local
+        return true
+    }
+
+    private func holdBack(_ packet: UnsafeMutableRawPointer, _ length: Int, _ ecn: UInt8) {
+        let bytes = unsafe UnsafeRawBufferPointer(start: packet, count: length)
+        heldBack = (unsafe ChunkSlice(copying: bytes), ecn)
+    }
+
+    /// The CONNECTION_CLOSE to send, once: with `code` (protocol.md §9) and `reason`, or with why the connection
+    /// failed. Nothing more is sent after it. Count 0: the peer need not or can't be told.
+    public func close(
+        code: UInt64, reason: String, into buffer: UnsafeMutableRawBufferPointer, now: Instant
+    ) -> Batch {
+        var batch = Batch(local: local, remote: remote)
+        defer { closeSent = true }
+        guard !closeSent, !isSilent, let base = buffer.baseAddress else { return batch }
+        var info = ngtcp2_pkt_info()
+        let phrase = Array(reason.utf8.prefix(TransportError.reasonLimit / 4))
+        let written = unsafe phrase.withUnsafeBufferPointer { phrase in
+            var error = unsafe closeError(code, phrase)
+            return unsafe kwik_write_connection_close(
+                native, path, &info, base.assumingMemoryBound(to: UInt8.self), buffer.count, &error,
+                now.nanoseconds)
+        }
+        guard written > 0 else { return batch }
+        _ = notePath()
+        (batch.local, batch.remote) = (local, remote)
+        batch.append(written, ecn: 0)
+        return batch
+    }
+
+    private func closeError(
+        _ code: UInt64, _ reason: UnsafeBufferPointer<UInt8>
+    ) -> ngtcp2_connection_close_error {
+        var error = unsafe ngtcp2_connection_close_error()
+        unsafe ngtcp2_connection_close_error_default(&error)
+        let alert = unsafe ngtcp2_conn_get_tls_alert(native)
+        if ended == nil {
+            unsafe ngtcp2_connection_close_error_set_application_error(
+                &error, code, reason.baseAddress, reason.count)
+        } else if case .tls = ended?.kind, alert == 0 {
+            let noApplicationProtocol: UInt8 = 120
+            unsafe ngtcp2_connection_close_error_set_transport_error_tls_alert(
+                &error, noApplicationProtocol, reason.baseAddress, reason.count)
+        } else if alert != 0 {
+            unsafe ngtcp2_connection_close_error_set_transport_error_tls_alert(
+                &error, alert, reason.baseAddress, reason.count)
+        } else {
+            unsafe ngtcp2_connection_close_error_set_transport_error_liberr(
+                &error, endCode, reason.baseAddress, reason.count)
+        }
+        return unsafe error
+    }
+
+    /// Ends at which nothing is sent (RFC 9000 §10.1, §10.2.2).
+    private var isSilent: Bool {
+        guard let ended else { return false }
+        if endCode == NGTCP2_ERR_DROP_CONN || endCode == NGTCP2_ERR_DRAINING { return true }
+        return ended.kind == .idle
+    }
+
+    private func checkAlive() throws(TransportError) {
+        if let ended { throw ended }
+        if closeSent { throw TransportError(.badArgument("the connection is closed")) }
+    }
+
+    /// Why the library gave up: what a callback left, what the peer said, or the code itself.
+    private func end(_ code: Int32) -> TransportError {
+        endCode = code
+        let alert = unsafe ngtcp2_conn_get_tls_alert(native)
+        let error: TransportError =
+            if let failure = state.failure {
+                failure
+            } else if code == NGTCP2_ERR_DRAINING, let close = peerClose {
+                .peerClosed(close)
+            } else if code == NGTCP2_ERR_IDLE_CLOSE {
+                TransportError(.idle)
+            } else if code == NGTCP2_ERR_HANDSHAKE_TIMEOUT {
+                TransportError(.handshake("\(state.peerName) did not finish it in time"))
+            } else if code == NGTCP2_ERR_RECV_VERSION_NEGOTIATION {
+                TransportError(.handshake("\(state.peerName) does not speak QUIC version 1"))
+            } else if code == NGTCP2_ERR_DROP_CONN || code == NGTCP2_ERR_RETRY {
+                TransportError(.handshake("\(state.peerName) began none"))
+            } else if code == NGTCP2_ERR_CRYPTO, alert != 0 {
+                .alert(alert, fromPeer: false)
+            } else {
+                .library(code)
+            }
+        ended = error
+        return error
+    }
+}
+
+extension Batch {
+    mutating func append(_ length: Int, ecn: UInt8) {
+        if count == 0 {
+            segment = length
+            self.ecn = ecn
+        }
+        count += 1
+        bytes += length
+    }
+}
