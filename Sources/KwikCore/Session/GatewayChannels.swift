@@ -1,0 +1,262 @@
+// What comes in on channels.
+
+/// Why a channel ends. No other is harmed.
+struct ChannelFault: Error {
+    var code: ErrorCode
+    /// What is told of it; `nil` where it is no fault of the peer's.
+    var error: WireError?
+
+    static func malformed(_ error: WireError) -> ChannelFault {
+        ChannelFault(code: .protocolViolation, error: error)
+    }
+    /// Beyond the credit that was granted.
+    static let flowControl = ChannelFault(code: .flowControl, error: .tooLarge)
+    static let refused = ChannelFault(code: .refusedByPolicy, error: .notAllowedHere)
+    static let tooMany = ChannelFault(code: .resourceLimit, error: nil)
+    /// Overtaken by something newer.
+    static let stale = ChannelFault(code: .none, error: nil)
+}
+
+extension GatewaySession {
+    func received(_ id: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
+        guard let path = paths[id.path], let channel = admit(id, on: path) else { return }
+        unsafe feed(channel, bytes, finished: finished)
+        wakeWaiting()
+    }
+
+    private func admit(_ id: ChannelID, on path: GatewayPath) -> GatewayChannel? {
+        if let channel = path.channels[id.number] { return channel }
+        let channel = GatewayChannel(id: id)
+        guard path.channels.count < limits.channelsPerPath else {
+            out.append(.abandon(id, .resourceLimit))
+            return nil
+        }
+        path.channels[id.number] = channel
+        return channel
+    }
+
+    private func feed(_ channel: GatewayChannel, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
+        do throws(ChannelFault) {
+            var position = 0
+            while true {
+                switch channel.use {
+                case .ignored: return
+                case .waiting:
+                    try unsafe hold(UnsafeRawBufferPointer(rebasing: bytes[position...]), on: channel)
+                    channel.isEnded = channel.isEnded || finished
+                    return
+                case .preface, .stream, .lease: break
+                }
+                guard let item = try unsafe next(channel, bytes, from: &position) else { break }
+                try unsafe take(item, of: bytes, on: channel)
+            }
+            if finished { try ended(channel) }
+        } catch {
+            fault(channel, error)
+        }
+    }
+
+    private func next(
+        _ channel: GatewayChannel, _ bytes: UnsafeRawBufferPointer, from position: inout Int
+    ) throws(ChannelFault) -> ChannelReader.Item? {
+        do throws(WireError) {
+            return try unsafe channel.reader.next(bytes, from: &position)
+        } catch {
+            throw .malformed(error)
+        }
+    }
+
+    private func take(
+        _ item: ChannelReader.Item, of bytes: UnsafeRawBufferPointer, on channel: GatewayChannel
+    ) throws(ChannelFault) {
+        if case .preface(let preface) = item {
+            try begin(preface, on: channel)
+            return
+        }
+        guard case .stream(let stream) = channel.use else { throw .malformed(.notAllowedHere) }
+        switch item {
+        case .preface: break
+        case .data(let header): try beginData(header, on: channel, of: stream)
+        case .bytes(let range):
+            unsafe takeData(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel, of: stream)
+        case .dataEnd: endData(on: channel, of: stream)
+        case .frame(let frame): try take(frame, on: channel, of: stream)
+        }
+    }
+
+    private func take(
+        _ frame: Frame, on channel: GatewayChannel, of stream: GatewayStream
+    ) throws(ChannelFault) {
+        if channel.awaitsOpen {
+            guard case .open(let options) = frame else { throw .malformed(.notAllowedHere) }
+            channel.awaitsOpen = false
+            stream.backend = .connecting
+            out.append(.connect(stream.id, options))
+            return
+        }
+        switch frame {
+        case .fin(let base, let final, let sum, let closed):
+            try upstreamFin(ByteRange(base, final), sum: sum, closed: closed, of: stream)
+        case .reset(let errno, let offset): upstreamReset(errno: errno, offset: offset, of: stream)
+        case .window(let read, let maximum): try windowGranted(read: read, maximum: maximum, of: stream)
+        case .carve(let sequence, let ranges): try carve(sequence, ranges, on: channel, of: stream)
+        case .option(let option): out.append(.setOption(stream.id, option))
+        case .urgent, .sumRequest:
+            // The urgent byte stands in DATA as well. A server that offers no rolling sums leaves SUMREQ alone.
+            break
+        case .open, .opened, .carved, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
+        }
+    }
+
+    // MARK: Prefaces
+
+    private func begin(_ preface: Preface, on channel: GatewayChannel) throws(ChannelFault) {
+        switch preface.role {
+        case .stream:
+            guard roles.contains(.origin) else { throw .refused }
+            try openStream(preface.stream, isReplica: false, on: channel)
+        case .replica:
+            guard roles.contains(.replica) else { throw .refused }
+            try openStream(preface.stream, isReplica: true, on: channel)
+        case .attach, .lease:
+            guard let stream = streams[preface.stream] else {
+                try wait(for: preface, on: channel)
+                return
+            }
+            try refer(preface.role, to: stream, on: channel)
+        case .contribution, .serverStream: throw .refused
+        }
+    }
+
+    private func refer(
+        _ role: Preface.Role, to stream: GatewayStream, on channel: GatewayChannel
+    ) throws(ChannelFault) {
+        switch role {
+        case .attach(let epoch, let received):
+            try attach(channel, to: stream, epoch: epoch, received: received)
+        case .lease(let offset, let length, let read, let window, _):
+            try windowGranted(read: read, maximum: window, of: stream)
+            guard !stream.isReleased else { return }
+            try lease(ByteRange(offset, offset + length), on: channel, of: stream)
+        case .stream, .replica, .contribution, .serverStream:
+            preconditionFailure("refers to no other channel's stream")
+        }
+    }
+
+    // MARK: Streams that are not known yet
+
+    private func wait(for preface: Preface, on channel: GatewayChannel) throws(ChannelFault) {
+        if closed.contains(preface.stream, now: now) { throw .stale }
+        guard let path = paths[channel.id.path] else { return }
+        guard path.waiting < limits.waitingPerPath else {
+            event(.unknownStream(channel.id, preface.stream))
+            throw .tooMany
+        }
+        path.waiting += 1
+        channel.use = .waiting(preface, until: now + unknownWait(path))
+        waiting.append(channel)
+    }
+
+    func unknownWait(_ path: GatewayPath?) -> Interval {
+        max(limits.unknownStreamWait, (path?.sample?.srtt ?? .zero) * 3)
+    }
+
+    private func hold(_ bytes: UnsafeRawBufferPointer, on channel: GatewayChannel) throws(ChannelFault) {
+        guard channel.held.count + bytes.count <= limits.waitingBytes else { throw .tooMany }
+        unsafe channel.held.append(contentsOf: bytes)
+    }
+
+    func stopWaiting(_ channel: GatewayChannel) {
+        paths[channel.id.path]?.waiting -= 1
+        waiting.removeAll { $0 === channel }
+    }
+
+    /// Goes on with the channels whose stream has become known.
+    private func wakeWaiting() {
+        if waiting.isEmpty { return }
+        for channel in waiting {
+            guard case .waiting(let preface, _) = channel.use, let stream = streams[preface.stream] else {
+                continue
+            }
+            stopWaiting(channel)
+            let held = channel.held
+            channel.held = []
+            do throws(ChannelFault) {
+                try refer(preface.role, to: stream, on: channel)
+            } catch {
+                fault(channel, error)
+                continue
+            }
+            unsafe held.withUnsafeBytes { unsafe feed(channel, $0, finished: channel.isEnded) }
+        }
+    }
+
+    // MARK: Ends of channels
+
+    private func fault(_ channel: GatewayChannel, _ fault: ChannelFault) {
+        if let error = fault.error { event(.malformed(channel.id, error)) }
+        let use = channel.use
+        abandon(channel, fault.code)
+        dropped(channel, use, grace: unknownWait(paths[channel.id.path]))
+    }
+
+    /// The client's half is complete.
+    private func ended(_ channel: GatewayChannel) throws(ChannelFault) {
+        do throws(WireError) {
+            try channel.reader.finish()
+        } catch {
+            throw .malformed(error)
+        }
+        channel.isEnded = true
+        guard case .stream(let stream) = channel.use else { return }
+        if channel.awaitsOpen { throw .malformed(.truncated) }
+        guard channel === stream.own else { return }
+        if stream.isReplica {
+            giveUp(stream)
+            return
+        }
+        stream.clientIsDone = true
+        if case .open = stream.upstream, stream.sides.isEmpty {
+            // Nothing more can come unless another channel takes over.
+            giveUpLater(stream, after: unknownWait(paths[channel.id.path]))
+        }
+        settle(stream)
+    }
+
+    /// The client refuses what we send or takes back what it sends: our half is over. Its half may still bring
+    /// the RESET that says why.
+    func channelReset(_ id: ChannelID) {
+        guard let channel = paths[id.path]?.channels[id.number] else { return }
+        channel.isFinished = true
+        let use = channel.use
+        if case .stream = use {} else { channel.use = .ignored }
+        dropped(channel, use, grace: unknownWait(paths[id.path]))
+    }
+
+    func channelClosed(_ id: ChannelID) {
+        guard let channel = paths[id.path]?.channels.removeValue(forKey: id.number) else { return }
+        channel.isFinished = true
+        dropped(channel, channel.use, grace: unknownWait(paths[id.path]))
+    }
+
+    func pathDown(_ id: PathID) {
+        guard let path = paths.removeValue(forKey: id) else { return }
+        for channel in path.channels.values.sorted(by: { $0.id < $1.id }) {
+            channel.isFinished = true
+            let use = channel.use
+            channel.use = .ignored
+            dropped(channel, use, grace: limits.sessionGrace)
+        }
+        if paths.isEmpty { expiresAt = now + limits.sessionGrace }
+    }
+
+    /// What the channel was to others.
+    private func dropped(_ channel: GatewayChannel, _ use: GatewayChannel.Use, grace: Interval) {
+        switch use {
+        case .preface, .ignored: break
+        case .waiting: stopWaiting(channel)
+        case .lease(let lease): drop(lease)
+        case .stream(let stream): detach(channel, from: stream, grace: grace)
+        }
+    }
+}

@@ -1,0 +1,210 @@
+// How streams, and what carries them, begin and end.
+
+extension GatewaySession {
+    func openStream(
+        _ id: StreamID, isReplica: Bool, on channel: GatewayChannel
+    ) throws(ChannelFault) {
+        // The client numbers its streams evenly; nothing may be opened twice.
+        guard id.value & 1 == 0, streams[id] == nil else { throw .malformed(.notAllowedHere) }
+        if closed.contains(id, now: now) { throw .stale }
+        guard streams.count < limits.streams else { throw .tooMany }
+        let stream = GatewayStream(id: id, isReplica: isReplica, limits: limits, integrity: integrity)
+        streams[id] = stream
+        stream.own = channel
+        channel.use = .stream(stream)
+        channel.awaitsOpen = true
+        if let path = paths[channel.id.path] {
+            _ = stream.part(on: path)
+            event(.streamOpened(id, path.traits.server))
+        }
+    }
+
+    func connected(_ stream: GatewayStream, local: [UInt8], peer: [UInt8]) {
+        guard case .connecting = stream.backend else { return }
+        stream.backend = .connected(local: local, peer: peer)
+        event(.streamConnected(stream.id, errno: 0))
+        sendOpened(stream)
+        sendWindow(stream)
+        out.append(.accept(stream.id))
+        tellDelivery(stream)
+        checkUpstreamEnd(stream)
+    }
+
+    private func sendOpened(_ stream: GatewayStream) {
+        guard case .connected(let local, let peer) = stream.backend, let own = stream.main else { return }
+        send(.opened(errno: 0, local: local, peer: peer), on: own)
+    }
+
+    func refused(_ stream: GatewayStream, errno: Int32) {
+        guard case .connecting = stream.backend else { return }
+        event(.streamConnected(stream.id, errno: errno))
+        if let main = stream.main { send(.opened(errno: errno, local: [], peer: []), on: main) }
+        release(stream, .aborted(errno: errno))
+    }
+
+    // MARK: Channels of a stream
+
+    /// Role 1. The highest epoch takes the own sender over and, at a replica, makes it the primary.
+    func attach(
+        _ channel: GatewayChannel, to stream: GatewayStream, epoch: UInt64, received: UInt64
+    ) throws(ChannelFault) {
+        if epoch == 0 {
+            guard stream.sides.count < limits.channelsPerStream else { throw .tooMany }
+            channel.use = .stream(stream)
+            stream.sides.append(channel)
+            stream.giveUpAt = nil
+            return
+        }
+        guard epoch > stream.epoch else { throw .stale }
+        // What the client has read it has received; what a primary has not given it can't have received.
+        guard received >= stream.window.heldFrom, stream.isReplica || received <= stream.window.produced else {
+            throw .flowControl
+        }
+        if let old = stream.own {
+            stream.own = nil
+            if old.isFinished { old.use = .ignored } else { abandon(old, .none) }
+            pruneParts(of: stream)
+        }
+        stream.isReplica = false
+        stream.epoch = epoch
+        stream.own = channel
+        stream.clientIsDone = false
+        stream.giveUpAt = nil
+        channel.use = .stream(stream)
+        stream.window.forgetCarved()
+        stream.window.beginSum(at: received)
+        stream.next = received
+        stream.endSent = false
+        stream.progressAt = received
+        event(.reattached(stream.id, channel.id.path, epoch: epoch))
+        guard let path = paths[channel.id.path] else { return }
+        _ = stream.part(on: path)
+        // The client may have lost it with the old channel.
+        if received == 0 { sendOpened(stream) }
+        sendWindow(stream)
+        if stream.window.produced > received { sendProgress(stream) }
+        sendEnd(stream)
+        stream.activateParts()
+        settle(stream)
+    }
+
+    /// The channel carries nothing of ours any more.
+    func detach(_ channel: GatewayChannel, from stream: GatewayStream, grace: Interval) {
+        guard !stream.isReleased else { return }
+        if stream.own === channel {
+            stream.own = nil
+            pruneParts(of: stream)
+            if stream.isReplica, paths[channel.id.path] != nil {
+                // The client has no more use for this replica.
+                giveUp(stream)
+                return
+            }
+        } else {
+            stream.sides.removeAll { $0 === channel }
+        }
+        guard stream.own == nil, stream.sides.isEmpty else { return }
+        // A channel that ended well may leave leases behind, which take their time.
+        giveUpLater(stream, after: stream.clientIsDone && stream.leases > 0 ? limits.sessionGrace : grace)
+    }
+
+    // MARK: Leases
+
+    func lease(
+        _ range: ByteRange, on channel: GatewayChannel, of stream: GatewayStream
+    ) throws(ChannelFault) {
+        guard range.end <= stream.window.maximum else { throw .flowControl }
+        guard range.end > stream.window.heldFrom else { throw ChannelFault(code: .flowControl, error: nil) }
+        guard stream.leases < limits.leasesPerStream else { throw .tooMany }
+        guard let path = paths[channel.id.path] else { return }
+        let lease = GatewayLease(channel: channel, stream: stream, range: range)
+        channel.use = .lease(lease)
+        stream.leases += 1
+        let part = stream.part(on: path)
+        let index = part.leases.firstIndex { $0.next > lease.next } ?? part.leases.count
+        part.leases.insert(lease, at: index)
+        path.activate(part)
+    }
+
+    /// The lease is complete, revoked or refused.
+    func drop(_ lease: GatewayLease) {
+        let stream = lease.stream
+        guard let part = stream.parts.first(where: { $0.path.id == lease.channel.id.path }),
+            let index = part.leases.firstIndex(where: { $0 === lease })
+        else { return }
+        part.leases.remove(at: index)
+        stream.leases -= 1
+        pruneParts(of: stream)
+        settle(stream)
+    }
+
+    /// Forgets the paths that carry nothing of the stream any more.
+    private func pruneParts(of stream: GatewayStream) {
+        stream.parts.removeAll { part in
+            guard part.leases.isEmpty, stream.own?.id.path != part.path.id else { return false }
+            part.path.deactivate(part)
+            return true
+        }
+    }
+
+    // MARK: Ends
+
+    /// Finishes and forgets what is done.
+    func settle(_ stream: GatewayStream) {
+        guard !stream.isReleased, !stream.isReplica, stream.ownSenderIsDone, !stream.awaitsUpstream else { return }
+        if let own = stream.own { finish(own) }
+        guard case .done(_, let closed) = stream.upstream, stream.leases == 0 else { return }
+        // Until then the client may have to fetch a block once more.
+        if stream.clientIsDone || stream.window.read >= stream.window.produced {
+            release(stream, stream.backendErrno.map { .aborted(errno: $0) } ?? .finished(closed: closed))
+        }
+    }
+
+    func giveUpLater(_ stream: GatewayStream, after grace: Interval) {
+        let time = now + grace
+        if !ending.contains(where: { $0 === stream }) { ending.append(stream) }
+        stream.giveUpAt = min(stream.giveUpAt ?? .never, time)
+    }
+
+    /// The backend sees a reset.
+    func giveUp(_ stream: GatewayStream) {
+        guard !stream.isReleased else { return }
+        let end = StreamEnd.aborted(errno: ErrorNumber.connectionReset)
+        if stream.isConnected { out.append(.endLocal(stream.id, end)) }
+        release(stream, end)
+    }
+
+    /// Resets the stream towards both sides.
+    func fail(_ stream: GatewayStream, _ code: ErrorCode) {
+        guard !stream.isReleased else { return }
+        for channel in stream.sides + [stream.own].compactMap({ $0 }) where !channel.isFinished {
+            abandon(channel, code)
+        }
+        giveUp(stream)
+    }
+
+    func release(_ stream: GatewayStream, _ end: StreamEnd) {
+        guard !stream.isReleased else { return }
+        stream.isReleased = true
+        for channel in stream.sides + [stream.own].compactMap({ $0 }) {
+            finish(channel)
+            channel.use = .ignored
+        }
+        for part in stream.parts {
+            part.path.deactivate(part)
+            for lease in part.leases where !lease.channel.isFinished { abandon(lease.channel, .none) }
+        }
+        stream.own = nil
+        stream.sides = []
+        stream.parts = []
+        stream.windowDelayed = false
+        stream.giveUpAt = nil
+        ending.removeAll { $0 === stream }
+        streams[stream.id] = nil
+        closed.insert(
+            stream.id, until: now + limits.closedStreamMemory, now: now, limit: limits.closedStreams)
+        event(
+            .streamClosed(
+                stream.id, end, received: stream.reassembler.front, sent: stream.window.produced))
+        out.append(.release(stream.id))
+    }
+}

@@ -1,0 +1,52 @@
+/// What a client may ask of a gateway at most, per session, and how long the gateway waits for it.
+public struct GatewayLimits: Sendable {
+    /// Streams of a session at a time.
+    public var streams = 16_384
+    /// Channels of a path at a time, closed ones included until the transport has forgotten them.
+    public var channelsPerPath = 131_072
+    /// Channels that carry all frames (roles 0 to 2) per stream, at a time.
+    public var channelsPerStream = 16
+    /// Leases per stream that are not complete.
+    public var leasesPerStream = 256
+
+    /// Channels per path that wait for their stream to become known (protocol.md §3).
+    public var waitingPerPath = 64
+    /// Bytes held for a channel that waits.
+    public var waitingBytes = 65_536
+    /// The least time that a channel waits; three round trips where that is more.
+    public var unknownStreamWait = Interval.seconds(1)
+    /// How long the ids of closed streams are remembered, and how many.
+    public var closedStreamMemory = Interval.seconds(10)
+    public var closedStreams = 65_536
+
+    /// Bytes sent or taken before the first WINDOW (protocol.md §3).
+    public var firstWindow: UInt64 = 65_536
+    /// Backend bytes held per stream beyond what the client has read.
+    public var windowPerStream: UInt64 = 16_777_216
+    /// The same for all streams of the session together; each has at least `firstWindow`.
+    public var windowPerSession: UInt64 = 67_108_864
+    /// Client bytes held per stream that the backend has yet to take.
+    public var upstreamPerStream: UInt64 = 4_194_304
+    /// The same for all streams of the session together; each has at least `firstWindow`.
+    public var upstreamPerSession: UInt64 = 67_108_864
+    /// Backend bytes that a replica reads and drops per stream to follow the client.
+    public var discardBudget: UInt64 = 268_435_456
+
+    /// How long a session without paths, or a stream whose path failed, keeps its backend (protocol.md §3).
+    public var sessionGrace = Interval.seconds(30)
+    /// How long a backend has to take what preceded the client's RESET.
+    public var resetDrain = Interval.seconds(1)
+    /// How long news of received bytes may wait for another frame to go with.
+    public var windowDelay = Interval.milliseconds(25)
+    /// Backend bytes between two PROGRESS frames, at least.
+    public var progressStep: UInt64 = 65_536
+
+    /// Bytes that one stream sends on a path before it is another's turn.
+    public var quantum = 16_384
+    /// The least DATA piece that a path's room cuts a longer one down to.
+    public var leastPiece = 1_200
+    /// Slices shown to the local socket at once.
+    public var readableSlices = 64
+
+    public init() {}
+}

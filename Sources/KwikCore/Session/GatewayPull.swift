@@ -1,0 +1,116 @@
+// DATA leaves only when a path asks for it: what is queued in a transport can't be carved out any more.
+
+extension GatewaySession {
+    /// Whether `pull` would find anything on this path. May be true once too often, never false too often.
+    public func wantsToSend(_ path: PathID) -> Bool { paths[path]?.current != nil }
+
+    /// Emits about `room` bytes of DATA for this path: of each stream the lowest offset first, be it the own
+    /// sender's or a lease's; among streams by deficit round robin.
+    public func pull(_ path: PathID, room: Int, now: Instant, into actions: inout [Action]) {
+        guard let path = paths[path] else { return }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        self.now = now
+        var room = room
+        while room > 0, let part = path.current {
+            if part.deficit <= 0 { part.deficit += limits.quantum }
+            let sent = sendPiece(part, room: room)
+            if sent == 0 {
+                path.deactivate(part)
+                continue
+            }
+            room -= sent
+            part.deficit -= sent
+            if part.deficit <= 0, path.current === part { path.passTurn() }
+        }
+    }
+
+    /// One DATA frame, or the end of a lease that has nothing left. Returns the payload bytes; 0: nothing to send.
+    private func sendPiece(_ part: GatewayPart, room: Int) -> Int {
+        let stream = part.stream
+        while let lease = firstLease(part) {
+            if let own = ownRange(part), own.start <= lease.next { return sendOwn(own, part, room: room) }
+            let range = leaseRange(lease)
+            let count = range.isEmpty ? 0 : send(range, on: lease.channel, of: part, room: room)
+            lease.next += UInt64(count)
+            if lease.next == lease.end || (stream.window.ended && lease.next >= stream.window.produced) {
+                complete(lease)
+            }
+            if count > 0 { return count }
+        }
+        guard !stream.isReleased, let own = ownRange(part) else { return 0 }
+        return sendOwn(own, part, room: room)
+    }
+
+    // MARK: Leases
+
+    /// The lowest lease that can go on. Those that the client has read past are given up on the way.
+    private func firstLease(_ part: GatewayPart) -> GatewayLease? {
+        let stream = part.stream
+        while let lease = part.leases.first(where: { $0.end <= stream.window.heldFrom }) {
+            abandon(lease.channel, .flowControl)
+            drop(lease)
+        }
+        var first: GatewayLease?
+        for lease in part.leases {
+            lease.next = max(lease.next, stream.window.heldFrom)
+            let canGoOn = lease.next < stream.window.produced || stream.window.ended
+            if canGoOn, lease.next < first?.next ?? .max { first = lease }
+        }
+        return first
+    }
+
+    private func leaseRange(_ lease: GatewayLease) -> ByteRange {
+        let end = min(lease.end, lease.stream.window.produced, Block.roundDown(lease.next) + Block.size)
+        return ByteRange(min(lease.next, end), end)
+    }
+
+    private func complete(_ lease: GatewayLease) {
+        if lease.next < lease.end { send(.end, on: lease.channel) }
+        finish(lease.channel)
+        lease.channel.use = .ignored
+        drop(lease)
+    }
+
+    // MARK: The own sender
+
+    /// What the own sender sends next on this path.
+    private func ownRange(_ part: GatewayPart) -> ByteRange? {
+        let stream = part.stream
+        guard !stream.isReplica, let own = stream.own, own.id.path == part.path.id, !own.isFinished else {
+            return nil
+        }
+        if case .resetting = stream.upstream { return nil }
+        stream.next = stream.window.nextOwn(from: stream.next)
+        let end = min(
+            stream.window.produced, stream.window.maximum, Block.roundDown(stream.next) + Block.size)
+        return stream.next < end ? ByteRange(stream.next, end) : nil
+    }
+
+    private func sendOwn(_ range: ByteRange, _ part: GatewayPart, room: Int) -> Int {
+        let stream = part.stream
+        guard let own = stream.own else { return 0 }
+        if stream.windowDelayed { sendWindow(stream) }
+        let count = send(range, on: own, of: part, room: room)
+        stream.next = stream.window.nextOwn(from: range.start + UInt64(count))
+        if stream.next >= stream.window.produced, !stream.window.ended, !stream.saidLimited {
+            sendProgress(stream, applicationLimited: true)
+        }
+        settle(stream)
+        return count
+    }
+
+    // MARK: DATA
+
+    /// Sends what the room allows of `range`, which lies within one block. Returns how much.
+    private func send(_ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int) -> Int {
+        let count = min(range.count, UInt64(max(room, limits.leastPiece)))
+        let slice = part.stream.window.slice(ByteRange(range.start, range.start + count))
+        let crc32c = unsafe integrity.crc32c(0, slice.bytes)
+        let header = writer.dataHeader(offset: range.start, length: slice.count, flags: 0, crc32c: crc32c)
+        out.append(.send(channel.id, header))
+        out.append(.send(channel.id, slice))
+        part.path.sent += count
+        return slice.count
+    }
+}

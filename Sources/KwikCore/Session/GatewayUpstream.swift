@@ -1,0 +1,190 @@
+// What the client sends, on its way to the backend.
+
+extension GatewaySession {
+    // MARK: DATA
+
+    func beginData(
+        _ header: DataHeader, on channel: GatewayChannel, of stream: GatewayStream
+    ) throws(ChannelFault) {
+        guard header.flags == 0 else { throw .malformed(.badFlags) }
+        let end = header.offset + UInt64(header.length)
+        guard end <= stream.granted else { throw .flowControl }
+        if let final = stream.finalUpstream, end > final { throw .malformed(.badRange) }
+        stream.highest = max(stream.highest, end)
+        let wanted: Bool
+        switch stream.upstream {
+        case .open, .ending, .resetting: wanted = end > stream.reassembler.front
+        case .verified, .done: wanted = false
+        }
+        channel.piece = GatewayChannel.Piece(header: header, at: header.offset, wanted: wanted)
+    }
+
+    func takeData(_ bytes: UnsafeRawBufferPointer, on channel: GatewayChannel, of stream: GatewayStream) {
+        guard var piece = channel.piece, piece.wanted else { return }
+        piece.crc32c = unsafe integrity.crc32c(piece.crc32c, bytes)
+        unsafe stream.reassembler.write(at: piece.at, bytes)
+        piece.at += UInt64(bytes.count)
+        channel.piece = piece
+    }
+
+    func endData(on channel: GatewayChannel, of stream: GatewayStream) {
+        guard let piece = channel.piece else { return }
+        channel.piece = nil
+        paths[channel.id.path]?.received += UInt64(piece.header.length)
+        guard piece.wanted else { return }
+        guard piece.crc32c == piece.header.crc32c else {
+            event(.integrityFailure(stream.id, offset: piece.header.offset))
+            fail(stream, .integrity)
+            return
+        }
+        let before = stream.reassembler.front
+        _ = stream.reassembler.commit(ByteRange(piece.header.offset, piece.at))
+        guard stream.reassembler.front > before else { return }
+        if stream.isDeaf { stream.reassembler.consume(stream.reassembler.unread) }
+        tellDelivery(stream)
+        updateWindow(stream)
+        checkUpstreamEnd(stream)
+    }
+
+    func tellDelivery(_ stream: GatewayStream) {
+        guard stream.isConnected, !stream.deliveryTold, stream.reassembler.unread > 0 else { return }
+        stream.deliveryTold = true
+        out.append(.deliver(stream.id))
+    }
+
+    /// In-order bytes for the backend's socket, from what it took last on. `Input.localWrote` says what it took.
+    public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
+        guard let stream = streams[id], stream.isConnected else { return }
+        stream.deliveryTold = false
+        stream.reassembler.readable(into: &slices, limit: limits.readableSlices)
+    }
+
+    func backendTook(_ count: Int, of stream: GatewayStream) {
+        stream.reassembler.consume(UInt64(count))
+        updateWindow(stream)
+        checkUpstreamEnd(stream)
+    }
+
+    /// What comes is dropped, and credit still granted.
+    func deafen(_ stream: GatewayStream) {
+        stream.isDeaf = true
+        stream.reassembler.consume(stream.reassembler.unread)
+        updateWindow(stream)
+        checkUpstreamEnd(stream)
+    }
+
+    // MARK: Credit
+
+    private func upstreamShare() -> UInt64 {
+        let share = limits.upstreamPerSession / UInt64(max(streams.count, 1))
+        return min(limits.upstreamPerStream, max(share, limits.firstWindow))
+    }
+
+    /// Tells the client where its direction stands: at once when it could be waiting for it or much has changed,
+    /// else with the next frame that goes that way, or after a short while.
+    private func updateWindow(_ stream: GatewayStream) {
+        guard stream.awaitsUpstream, stream.main != nil else { return }
+        let share = upstreamShare()
+        let maximum = stream.reassembler.read + share
+        let gain = maximum > stream.granted ? maximum - stream.granted : 0
+        let left = stream.granted - stream.highest
+        if gain >= share / 4 || (gain > 0 && left < share / 4 && gain >= min(left, Block.size)) {
+            sendWindow(stream)
+        } else if !stream.windowDelayed, gain > 0 || stream.reassembler.front > stream.announced {
+            stream.windowDelayed = true
+            delayed.append((now + limits.windowDelay, stream))
+        }
+    }
+
+    func sendWindow(_ stream: GatewayStream) {
+        stream.windowDelayed = false
+        guard let main = stream.main, stream.isConnected else { return }
+        stream.granted = max(stream.granted, stream.reassembler.read + upstreamShare())
+        stream.announced = stream.reassembler.front
+        send(.window(read: stream.announced, maximum: stream.granted), on: main)
+    }
+
+    // MARK: Ends
+
+    func upstreamFin(
+        _ range: ByteRange, sum: UInt64, closed: Bool, of stream: GatewayStream
+    ) throws(ChannelFault) {
+        // Every server has had the client's bytes from the first on.
+        guard range.start == 0, range.end >= stream.highest else { throw .malformed(.badRange) }
+        if let final = stream.finalUpstream, final != range.end { throw .malformed(.badRange) }
+        switch stream.upstream {
+        case .open:
+            stream.upstream = .ending(final: range.end, sum: sum, closed: closed)
+        case .ending(let final, let sum, let before):
+            stream.upstream = .ending(final: final, sum: sum, closed: closed || before)
+        case .verified(let final, let before):
+            stream.upstream = .verified(final: final, closed: closed || before)
+        case .done(let final?, false) where closed:
+            // First one half was closed, now the whole socket.
+            stream.upstream = .verified(final: final, closed: true)
+        case .resetting, .done: return
+        }
+        checkUpstreamEnd(stream)
+    }
+
+    func upstreamReset(errno: Int32, offset: UInt64, of stream: GatewayStream) {
+        stream.upstream = .resetting(errno: errno, offset: offset)
+        checkUpstreamEnd(stream)
+        // TCP too would lose what a backend does not take before the reset reaches it.
+        if !stream.isReleased { giveUpLater(stream, after: limits.resetDrain) }
+    }
+
+    func checkUpstreamEnd(_ stream: GatewayStream) {
+        switch stream.upstream {
+        case .open, .done: return
+        case .ending(let final, let sum, let closed):
+            guard stream.reassembler.front == final else { return }
+            guard stream.reassembler.sumToFront == sum else {
+                event(.integrityFailure(stream.id, offset: final))
+                fail(stream, .integrity)
+                return
+            }
+            stream.upstream = .verified(final: final, closed: closed)
+            checkUpstreamEnd(stream)
+        case .verified(let final, let closed):
+            guard stream.isConnected, stream.reassembler.read == final else { return }
+            stream.upstream = .done(final: final, closed: closed)
+            out.append(.endLocal(stream.id, .finished(closed: closed)))
+            if closed { clientClosed(stream) }
+            settle(stream)
+        case .resetting(let errno, let offset):
+            guard stream.reassembler.read >= offset || !stream.isConnected else { return }
+            if stream.isConnected { out.append(.endLocal(stream.id, .aborted(errno: errno))) }
+            release(stream, .aborted(errno: errno))
+        }
+    }
+
+    /// Nobody reads any more: what the backend has sent in vain, or still sends, is answered with a reset, as its
+    /// own kernel would see it from a closed socket.
+    private func clientClosed(_ stream: GatewayStream) {
+        if stream.window.nextOwn(from: stream.next) < stream.window.produced {
+            giveUp(stream)
+        } else if !stream.window.ended {
+            out.append(.accept(stream.id))
+        }
+    }
+}
+
+extension GatewayStream {
+    /// Where the client's direction ends, once known.
+    var finalUpstream: UInt64? {
+        switch upstream {
+        case .ending(let final, _, _), .verified(let final, _): final
+        case .done(let final, _): final
+        case .open, .resetting: nil
+        }
+    }
+
+    /// Whether bytes of the client's are still to come, or to be credited.
+    var awaitsUpstream: Bool {
+        switch upstream {
+        case .open, .ending: true
+        case .verified, .resetting, .done: false
+        }
+    }
+}
