@@ -60,7 +60,8 @@ class Download:
             alarm.cancel()
             curl.kill()
             curl.wait()
-        self.paths = paths_of(self.lab.status())
+        if self.lab.engine.alive():
+            self.paths = paths_of(self.lab.status())
 
     def _read(self, descriptor):
         self.started = last = time.monotonic()
@@ -192,8 +193,9 @@ def print_table(single, aggregate, speedup):
         share = path["received"] / total * 100
         print(f"{path['server']:<12} {path['received'] / MEBIBYTE:9.1f} {share:5.1f}% {rate:9.1f} "
               f"{path['rtt_ms']:8.1f}  {path['state']}")
-    for name, run in (("\none server    ", single), ("three servers", aggregate)):
-        print(f"{name}  {run.mbps:6.1f} Mbit/s   longest stall {run.longest_gap * 1e3:.0f} ms")
+    print()
+    for name, run in (("one server", single), ("three servers", aggregate)):
+        print(f"{name:<13}  {run.mbps:6.1f} Mbit/s   longest stall {run.longest_gap * 1e3:.0f} ms")
     print(f"speed-up       {speedup:6.2f}")
 
 

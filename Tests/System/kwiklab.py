@@ -204,12 +204,14 @@ class Server:
         self.files = self.directory / "files"
         self.files.mkdir(parents=True)
         self.certificate, self.key = lab.authority.issue(self.host_name)
-        self.nginx = self.gateway = None
+        (self.directory / "run").mkdir(mode=0o700)
+        self.backend = self.gateway = None
         # Keys of the gateway's file and of its one service, for tests to change.
         self.settings = {"listen": f"127.0.0.1:{gateway_port}", "server_id": name,
-                         "certificate": self.certificate, "key": self.key}
+                         "certificate": self.certificate, "key": self.key,
+                         "runtime_dir": self.directory / "run"}
         self.service = {"name": lab.service, "backend": f"127.0.0.1:{backend_port}",
-                        "roles": ["origin", "replica"], "tokens": [TOKEN]}
+                        "backend_sees": "gateway", "roles": ["origin", "replica"], "tokens": [TOKEN]}
 
     def start_nginx(self, options=""):
         configuration = self.directory / "nginx.conf"
@@ -224,16 +226,19 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
   server {{ listen 127.0.0.1:{self.backend_port}; {options}
     location / {{ root {self.files}; autoindex on; }} }} }}
 """, encoding="utf-8")
-        self.nginx = self.lab.daemon(
-            f"{self.name}-nginx",
+        self.start_backend(
             [NGINX, "-p", self.directory, "-e", self.directory / "nginx-error.log", "-c", configuration,
              "-g", "daemon off;"], death=signal.SIGTERM)
+
+    def start_backend(self, argv, death=signal.SIGKILL):
+        """Any program that listens on this server's backend port."""
+        self.backend = self.lab.daemon(f"{self.name}-backend", argv, death=death)
         port = self.backend_port
-        self.nginx.ready(lambda: tcp_accepts(port), f"no listener on port {port}")
+        self.backend.ready(lambda: tcp_accepts(port), f"no listener on port {port}")
 
     def start_gateway(self):
         configuration = self.directory / "gateway.toml"
-        text = table(self.settings) + "\n[[service]]\n" + table(self.service)
+        text = "[gateway]\n" + table(self.settings) + "\n[[service]]\n" + table(self.service)
         configuration.write_text(text, encoding="utf-8")
         self.gateway = self.lab.daemon(
             f"{self.name}-gateway", [BUILD / "kwik-gateway", "--config", configuration])
@@ -246,7 +251,7 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
         return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
     def signal(self, number):
-        for daemon in (self.gateway, self.nginx):
+        for daemon in (self.gateway, self.backend):
             if daemon and daemon.alive():
                 daemon.signal(number)
 
@@ -258,7 +263,7 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
         self.signal(signal.SIGCONT)
 
     def crash(self):
-        for daemon in (self.gateway, self.nginx):
+        for daemon in (self.gateway, self.backend):
             if daemon:
                 daemon.kill()
 
@@ -268,6 +273,11 @@ def paths_of(status):
     return [{"server": path["server"], "state": path["state"], "received": path["received_bytes"],
              "rtt_ms": path["rtt_ms"], "rate_mbps": path["rate_mbps"]}
             for service in status["services"] for path in service["paths"]]
+
+
+def servers_of(status):
+    """The servers in a status answer by name: refused (why, or nothing), quarantined."""
+    return {server["name"]: server for service in status["services"] for server in service["servers"]}
 
 
 def streams_of(status):

@@ -1,0 +1,117 @@
+"""Replicas that differ or lie: the program always reads the primary's bytes."""
+
+import json
+import threading
+import time
+
+from kwiklab import servers_of
+from kwiktest import LabCase, MEBIBYTE, SERVERS, content, needs_servers
+
+SIZE = 12 * MEBIBYTE
+
+
+class Watch:
+    """What status shows of streams' parts and servers while something else runs."""
+
+    def __init__(self, lab):
+        self.lab, self.seen = lab, set()
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        self._look()
+
+    def _run(self):
+        while not self.stop.wait(0.05):
+            self._look()
+
+    def _look(self):
+        answer = self.lab.ctl("status", "--json")
+        if answer.returncode == 0:
+            for service in json.loads(answer.stdout)["services"]:
+                for stream in service["streams"]:
+                    self.seen |= {(part["server"], part.get("ended")) for part in stream["parts"]}
+
+
+@needs_servers(3)
+class LyingReplica(LabCase):
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "truth")
+        cls.lab.put("file", cls.truth)
+        cls.liar = cls.lab.servers[1]
+        cls.lab.put("file", content(SIZE, "lie"), [cls.liar])
+
+    def test_the_primarys_bytes_come_and_the_liar_is_quarantined_after_three(self):
+        for number in range(3):
+            with Watch(self.lab) as watch:
+                self.assert_same(self.curl("file"), self.truth)
+            ended = {reason for server, reason in watch.seen if server == self.liar.name and reason}
+            found = any("2 mismatches" in reason for reason in ended)
+            self.assertTrue(found, f"download {number}: {ended}")
+        servers = servers_of(self.lab.status())
+        self.assertTrue(servers[self.liar.name]["quarantined"], servers)
+        before = self.carried()
+        self.assert_same(self.curl("file"), self.truth)
+        after = self.carried()
+        gained = after.get(self.liar.name, 0) - before.get(self.liar.name, 0)
+        self.assertEqual(gained, 0, "quarantined, and yet it was asked")
+
+
+@needs_servers(3)
+class DifferingReplicas(LabCase):
+    """Each server's header has a value of its own: same length on one, another length on the other."""
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "differing")
+        cls.lab.put("file", cls.truth)
+        for server, value in zip(cls.lab.servers, ("aaaa", "bbbb", "ccccccc")):
+            start = server.start_nginx
+            server.start_nginx = lambda start=start, value=value: start(f"add_header X-Served-By {value};")
+
+    def test_the_answer_is_the_primarys(self):
+        got = self.assert_served(lambda: self.curl("file", "-i"), SIZE)
+        self.assertIn(b"X-Served-By: aaaa\r\n", got[:1000])
+        self.assert_same(got[got.index(b"\r\n\r\n") + 4:], self.truth)
+
+    def test_a_header_of_the_same_length_keeps_the_replica(self):
+        before = self.carried().get(self.lab.servers[1].name, 0)
+        self.assert_same(self.curl("file"), self.truth)
+        self.assertGreater(self.carried().get(self.lab.servers[1].name, 0), before + SIZE // 10)
+
+
+@needs_servers(3)
+class ReplicaThatEnds(LabCase):
+    """A replica whose file is shorter, and one that has none at all."""
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "ends")
+        cls.lab.put("file", cls.truth)
+        cls.lab.put("file", cls.truth[:SIZE // 2], [cls.lab.servers[1]])
+        (cls.lab.servers[2].files / "file").unlink()
+
+    def test_the_download_is_whole(self):
+        self.assert_same(self.curl("file"), self.truth)
+
+
+@needs_servers(3)
+class ReplicaWithoutBackend(LabCase):
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "backend")
+        cls.lab.put("file", cls.truth)
+
+    def test_a_replica_whose_backend_refuses_harms_nobody(self):
+        self.lab.servers[1].backend.kill()
+        begun = time.monotonic()
+        self.assert_same(self.curl("file"), self.truth)
+        ideal = SIZE * 8 / (SERVERS - 1) / 40e6
+        self.assertLess(time.monotonic() - begun, 2 * ideal + 1)
