@@ -57,8 +57,8 @@ check: dependencies-demo ## the house rules and the syntax of scripts, in second
 	@$(PYTHON) Tests/Tidy/tidy.py $(if $(wildcard .build/release/KwikCore.build/*.o),--objects \
 	    .build/release/KwikCore.build)
 
-test: dependencies-test build ## unit, simulation, golden and quick system tests (15 minutes)
-	@$(PYTHON) Tests/System/suite.py tidy unit simulation golden quick
+test: dependencies-test build ## unit (golden included), simulation and quick system tests (15 minutes)
+	@$(PYTHON) Tests/System/suite.py tidy unit simulation quick
 
 system-test: dependencies-test build ## the long system tests (45 minutes)
 	@$(PYTHON) Tests/System/suite.py single long
@@ -69,7 +69,7 @@ simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
 mutants: build ## seeded faults in the core, each of which the simulation must find
 	@Tests/Simulation/mutants.sh
 
-golden: dependencies-test build ## texts and messages against their recorded form
+golden: dependencies-test ## texts and messages against their recorded form
 	@$(PYTHON) Tests/System/suite.py golden
 
 proto-check: dependencies-test ## the checked-in KCP code against kcp.proto

@@ -42,8 +42,8 @@ def watched(lab):
     """The daemons whose time is counted, by what they are."""
     daemons = {"kwikd": lab.engine} if lab.engine else {}
     for server in lab.servers:
-        daemons[f"gateway {server.name[-1]}"] = server.gateway
-        daemons[f"nginx {server.name[-1]}"] = server.backend
+        daemons[f"gateway {server.name[0]}"] = server.gateway
+        daemons[f"nginx {server.name[0]}"] = server.backend
     return daemons
 
 

@@ -113,7 +113,7 @@ class Progress:
         done = download.received / download.size
         bar = "█" * int(done * 30)
         text = [f"  {bar:<30} {done * 100:3.0f} %  {download.mbps:6.1f} Mbit/s"]
-        text += [f"    {path['server']:<12} {path['state']:<10} {path['received'] / MEBIBYTE:6.1f} MiB "
+        text += [f"    {path['server']:<14} {path['state']:<10} {path['received'] / MEBIBYTE:6.1f} MiB "
                  f"{path['rate_mbps']:6.1f} Mbit/s  rtt {path['rtt_ms']:5.1f} ms" for path in paths]
         if download.note:
             text.append(f"  {download.note}")
@@ -187,11 +187,11 @@ def loss(lab, kill):
 
 def print_table(single, aggregate, speedup):
     total = sum(path["received"] for path in aggregate.paths) or 1
-    print("\npath               MiB  share    Mbit/s   RTT ms  state")
+    print("\npath                 MiB  share    Mbit/s   RTT ms  state")
     for path in aggregate.paths:
         rate = path["received"] * 8 / aggregate.seconds / 1e6 if aggregate.seconds else 0.0
         share = path["received"] / total * 100
-        print(f"{path['server']:<12} {path['received'] / MEBIBYTE:9.1f} {share:5.1f}% {rate:9.1f} "
+        print(f"{path['server']:<14} {path['received'] / MEBIBYTE:9.1f} {share:5.1f}% {rate:9.1f} "
               f"{path['rtt_ms']:8.1f}  {path['state']}")
     print()
     for name, run in (("one server", single), ("three servers", aggregate)):

@@ -198,12 +198,11 @@ class Server:
 
     def __init__(self, lab, name, backend_port, gateway_port):
         self.lab, self.name = lab, name
-        self.host_name = f"{name}.kwik.test"
         self.backend_port, self.gateway_port = backend_port, gateway_port
         self.directory = lab.directory / name
         self.files = self.directory / "files"
         self.files.mkdir(parents=True)
-        self.certificate, self.key = lab.authority.issue(self.host_name)
+        self.certificate, self.key = lab.authority.issue(name)
         (self.directory / "run").mkdir(mode=0o700)
         self.backend = self.gateway = None
         # Keys of the gateway's file and of its one service, for tests to change.
@@ -276,12 +275,13 @@ def paths_of(status):
 
 
 def servers_of(status):
-    """The servers in a status answer by name: refused (why, or nothing), quarantined."""
+    """The servers in a status answer by name."""
     return {server["name"]: server for service in status["services"] for server in service["servers"]}
 
 
-def streams_of(status):
-    return [stream for service in status["services"] for stream in service["streams"]]
+def streams_of(status, key="streams"):
+    """The streams of a status answer; with key="finished_streams" those that have come to their end."""
+    return [stream for service in status["services"] for stream in service[key]]
 
 
 class Lab:
@@ -322,7 +322,7 @@ class Lab:
     def add_server(self, **settings):
         """The first is the machine that programs name: its backend has the service's own address."""
         backend, gateway = free_ports(2)
-        name = f"server-{'abcdefgh'[len(self.servers)]}"
+        name = f"{'abcdefgh'[len(self.servers)]}.kwik.test"
         server = Server(self, name, backend if self.servers else self.service_port, gateway)
         server.settings.update(settings)
         self.servers.append(server)
@@ -367,7 +367,7 @@ class Lab:
         text = ("[engine]\n" + table(engine) + "\n" if engine else "") + "[[service]]\n" + table(service)
         for server in servers:
             text += "\n[[service.server]]\n" + table({
-                "name": server.host_name, "address": f"127.0.0.1:{server.gateway_port}",
+                "name": server.name, "address": f"127.0.0.1:{server.gateway_port}",
                 "roles": server.service["roles"], "pin": getattr(server, "pin", None)})
         return text
 

@@ -25,7 +25,6 @@ CORE_OBJECTS = ROOT / ".build" / "release" / "KwikCore.build"
 SETS = {
     "tidy": [sys.executable, ROOT / "Tests/Tidy/tidy.py", "--objects", CORE_OBJECTS],
     "simulation": [BUILD / "kwik-simulate", "--seeds", SEEDS],
-    "golden": [sys.executable, ROOT / "Tests/Golden/golden.py"],
     "quick": [sys.executable, ROOT / "Tests/System/run.py", "quick"],
     "single": [sys.executable, ROOT / "Tests/System/run.py", "single"],
     "long": [sys.executable, ROOT / "Tests/System/run.py", "long"],
@@ -35,6 +34,7 @@ SETS = {
 # Options of swift test: the same tests, and under the two sanitizers.
 UNIT_SETS = {
     "unit": [],
+    "golden": ["--filter", "Golden"],
     "address": ["--sanitize=address", "--scratch-path", ".build/address"],
     "thread": ["--sanitize=thread", "--scratch-path", ".build/thread"],
 }

@@ -69,7 +69,7 @@ class Refusals(unittest.TestCase):
 
     def test_wrong_authority(self):
         stranger = Authority(self.lab.directory / "stranger", "A stranger's CA")
-        certificate, key = stranger.issue(self.bad.host_name)
+        certificate, key = stranger.issue(self.bad.name)
         self.bad.settings.update(certificate=certificate, key=key)
         self.assert_refused("certificate", "certificate", "certificate|ca|closed")
 
