@@ -57,7 +57,7 @@ let package = Package(
         module("KwikTelemetry", ["KwikCore", "KwikLinux", "CJansson"]),
         module("KwikPrograms", ["KwikCore", "KwikLinux"]),
         module("KwikEndpoint", [
-            "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "KwikTelemetry", "CIsal", "CXXHash",
+            "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "CIsal", "CXXHash",
         ]),
         module("KwikEngine", [
             "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl",

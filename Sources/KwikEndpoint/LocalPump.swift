@@ -1,0 +1,100 @@
+public import KwikCore
+public import KwikLinux
+
+/// Moves bytes between one stream and its local socket, and tells the session what the socket says. How the socket
+/// is read and written is its owner's: a program's end of a pair and a backend's TCP differ in that alone.
+public final class LocalPump {
+    @safe
+    public struct Socket {
+        public var read: (UnsafeMutableRawBufferPointer) -> IOResult
+        public var discard: (Int) -> IOResult
+        public var write: ([ChunkSlice]) -> IOResult
+
+        public init(
+            read: @escaping (UnsafeMutableRawBufferPointer) -> IOResult, discard: @escaping (Int) -> IOResult,
+            write: @escaping ([ChunkSlice]) -> IOResult
+        ) {
+            unsafe self.read = read
+            self.discard = discard
+            self.write = write
+        }
+    }
+
+    public let stream: StreamID
+    private let socket: Socket
+    private unowned let driver: SessionDriver
+    private var slices: [ChunkSlice] = []
+    /// The socket gave its end, or failed: nothing more is read.
+    private var readDone = false
+    private var writeDone = false
+    private var stopped = false
+    /// How the end of file is to be understood, asked when it comes: whether the whole socket is closed.
+    public var isClosed: () -> Bool = { false }
+
+    /// Bytes read from one socket in one turn, so that others have theirs.
+    private static let turnBytes = 1 << 20
+    private static let brokenPipe: Int32 = 32
+
+    public init(stream: StreamID, socket: Socket, driver: SessionDriver) {
+        self.stream = stream
+        self.socket = socket
+        self.driver = driver
+    }
+
+    /// Nothing is moved any more.
+    public func stop() { stopped = true }
+
+    /// The socket may have bytes, or the session has room again.
+    public func readable() {
+        var moved = 0
+        while !stopped, !readDone {
+            let result: IOResult
+            switch driver.door.room(stream) {
+            case .none: return
+            case .buffer(let memory): result = unsafe socket.read(memory)
+            case .discard(let count): result = socket.discard(count)
+            }
+            switch result {
+            case .count(let count):
+                driver.filled(stream, count: count)
+                moved += count
+            case .wouldBlock: return
+            case .endOfFile:
+                readDone = true
+                driver.input(.localEnded(stream, closed: isClosed()))
+            case .failed(let errno):
+                readDone = true
+                driver.input(.localAborted(stream, errno: errno.code))
+            }
+            if moved >= Self.turnBytes {
+                driver.endpoint.again(self)
+                return
+            }
+        }
+    }
+
+    /// The session has bytes, or the socket has room.
+    public func writable() {
+        while !stopped, !writeDone {
+            slices.removeAll(keepingCapacity: true)
+            driver.door.readable(stream, &slices)
+            if slices.isEmpty { return }
+            let offered = slices.reduce(0) { $0 + $1.count }
+            switch socket.write(slices) {
+            case .count(let count):
+                slices.removeAll(keepingCapacity: true)
+                driver.input(.localWrote(stream, count: count))
+                if count < offered { return }
+            case .wouldBlock: return
+            case .endOfFile: return
+            case .failed(let errno) where errno.code == Self.brokenPipe:
+                // It reads no more; what it still writes counts.
+                writeDone = true
+                driver.input(.localDeaf(stream))
+            case .failed(let errno):
+                writeDone = true
+                driver.input(.localAborted(stream, errno: errno.code))
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+public import KwikControl
+public import KwikCore
+public import KwikLinux
+public import KwikTransport
+
+/// One path as the endpoint drives it: a QUIC connection, the control stream on it, and its channels.
+public final class PathLink {
+    public let id: PathID
+    public let connection: QUICConnection
+    public let remote: SocketAddress
+    let local: SocketAddress
+    let socket: UDPSocket
+    /// Messages on the control stream but probes, which are answered here.
+    public var onControl: (KCPMessage) -> Void = { _ in }
+    public var onHandshake: () -> Void = {}
+    /// The connection is over; nil: we closed it.
+    public var onClosed: (TransportError?) -> Void = { _ in }
+    public internal(set) weak var driver: SessionDriver?
+
+    unowned let endpoint: Endpoint
+    /// A packet came since the last turn.
+    var heard = false
+    /// In the endpoint's list of links with something to write.
+    var isTouched = false
+    private(set) var isClosed = false
+    /// The transport calls us: it can't be ended before it returns.
+    private var inTransport = false
+    private var pendingClose: (code: ErrorCode, reason: String)?
+    private var reader = KCPReader()
+    private var nextMessage: UInt64 = 1
+    private let isClient: Bool
+    /// Channels from this number on wait for stream credit, with what is to happen on them.
+    private var waiting: [Step] = []
+
+    private enum Step {
+        case open(Int64)
+        case send(Int64, ChunkSlice)
+        case finish(Int64)
+        case abandon(Int64, ErrorCode)
+    }
+
+    public static let controlStream: Int64 = 0
+
+    init(
+        id: PathID, connection: QUICConnection, socket: UDPSocket, local: SocketAddress, remote: SocketAddress,
+        isClient: Bool, endpoint: Endpoint
+    ) {
+        self.socket = socket
+        self.id = id
+        self.connection = connection
+        self.local = local
+        self.remote = remote
+        self.isClient = isClient
+        self.endpoint = endpoint
+    }
+
+    // MARK: Control
+
+    /// Client: opens the control stream. True unless the connection allows no stream at all.
+    public func openControl() -> Bool { openStream() == Self.controlStream }
+
+    /// nil: the peer allows no more just now, or the connection is over, which the next write reports.
+    private func openStream() -> Int64? {
+        do throws(TransportError) { return try connection.openStream() } catch { return nil }
+    }
+
+    public func sendControl(_ message: KCPMessage) {
+        let bytes = message.encode()
+        let slice = unsafe bytes.withUnsafeBytes { unsafe ChunkSlice(copying: $0) }
+        connection.send(Self.controlStream, slice)
+        endpoint.touch(self)
+    }
+
+    func probe() {
+        var request = HealthCheckRequest()
+        request.nonce = nextMessage
+        var header = MessageHeader()
+        header.messageID = nextMessage
+        nextMessage += 1
+        sendControl(KCPMessage(.healthCheckRequest(request), header: header))
+    }
+
+    private func control(_ bytes: UnsafeRawBufferPointer, finished: Bool) {
+        do throws(KCPError) {
+            unsafe reader.append(bytes)
+            while let message = try reader.next() {
+                switch message.payload {
+                case .healthCheckRequest(let request):
+                    var answer = HealthCheckResponse()
+                    answer.nonce = request.nonce
+                    var header = MessageHeader()
+                    header.messageID = message.header.messageID
+                    sendControl(KCPMessage(.healthCheckResponse(answer), header: header))
+                case .healthCheckResponse: break
+                default: onControl(message)
+                }
+                if isClosed { return }
+            }
+            if finished { close(.protocolViolation, reason: "the control stream ended") }
+        } catch {
+            endpoint.log("path \(id.value): \(error)")
+            close(.protocolViolation, reason: "malformed control message")
+        }
+    }
+
+    // MARK: Channels
+
+    func open(_ number: Int64) {
+        endpoint.touch(self)
+        if waiting.isEmpty, let opened = openStream() {
+            precondition(opened == number, "channels are opened in the order of their ids")
+        } else {
+            waiting.append(.open(number))
+        }
+    }
+
+    func send(_ number: Int64, _ slice: ChunkSlice) {
+        endpoint.touch(self)
+        if isWaiting(number) { waiting.append(.send(number, slice)) } else { connection.send(number, slice) }
+    }
+
+    func finish(_ number: Int64) {
+        endpoint.touch(self)
+        if isWaiting(number) { waiting.append(.finish(number)) } else { connection.finish(number) }
+    }
+
+    func abandon(_ number: Int64, _ code: ErrorCode) {
+        endpoint.touch(self)
+        if isWaiting(number) {
+            waiting.append(.abandon(number, code))
+        } else {
+            connection.reset(number, code: code.rawValue)
+            connection.stopSending(number, code: code.rawValue)
+        }
+    }
+
+    func stop(_ number: Int64, _ code: ErrorCode) {
+        endpoint.touch(self)
+        if !isWaiting(number) { connection.stopSending(number, code: code.rawValue) }
+    }
+
+    private func isWaiting(_ number: Int64) -> Bool {
+        guard case .open(let first)? = waiting.first else { return false }
+        return number >= first && number & 1 == first & 1
+    }
+
+    private func openWaiting() {
+        let steps = waiting
+        waiting = []
+        for step in steps {
+            switch step {
+            case .open(let number): open(number)
+            case .send(let number, let slice): send(number, slice)
+            case .finish(let number): finish(number)
+            case .abandon(let number, let code): abandon(number, code)
+            }
+        }
+    }
+
+    // MARK: From the transport
+
+    func received(
+        _ datagram: UnsafeRawBufferPointer, from: SocketAddress, to: SocketAddress, ecn: UInt8, now: Instant
+    ) {
+        if isClosed { return }
+        guard let from = bytes(of: from), let to = bytes(of: to) else { return }
+        heard = true
+        guarded { () throws(TransportError) in
+            unsafe try connection.receive(datagram, from: from, to: to, ecn: ecn, now: now) { handle($0) }
+        }
+    }
+
+    func expire(now: Instant) {
+        if isClosed { return }
+        guarded { () throws(TransportError) in try connection.expire(now: now) { handle($0) } }
+    }
+
+    private func bytes(of address: SocketAddress) -> SocketAddressBytes? {
+        unsafe address.withSockaddr { pointer, length in
+            unsafe SocketAddressBytes(UnsafeRawBufferPointer(start: pointer, count: Int(length)))
+        }
+    }
+
+    private func guarded(_ body: () throws(TransportError) -> Void) {
+        inTransport = true
+        do throws(TransportError) {
+            try body()
+            inTransport = false
+        } catch {
+            inTransport = false
+            ended(error)
+        }
+        if let (code, reason) = pendingClose { close(code, reason: reason) }
+    }
+
+    private func handle(_ event: TransportEvent) {
+        switch event {
+        case .handshakeDone: onHandshake()
+        case .received(Self.controlStream, let bytes, let finished):
+            unsafe control(bytes, finished: finished)
+        case .received(let stream, let bytes, let finished):
+            unsafe driver?.input(.received(channel(stream), bytes, finished: finished))
+        case .streamReset(Self.controlStream, _), .stopSending(Self.controlStream, _):
+            close(.protocolViolation, reason: "the control stream was reset")
+        case .streamReset(let stream, let code), .stopSending(let stream, let code):
+            driver?.input(.channelReset(channel(stream), code: code))
+        case .streamClosed(let stream):
+            driver?.input(.channelClosed(channel(stream)))
+        case .streamCredit: openWaiting()
+        }
+    }
+
+    private func channel(_ number: Int64) -> ChannelID { ChannelID(path: id, number: number) }
+
+    // MARK: The end
+
+    /// Ends the connection with this code; the peer is told once.
+    public func close(_ code: ErrorCode, reason: String) {
+        if isClosed { return }
+        if inTransport {
+            pendingClose = pendingClose ?? (code, reason)
+        } else {
+            endpoint.sendClose(self, code: code, reason: reason)
+            leave(nil)
+        }
+    }
+
+    func ended(_ error: TransportError) {
+        if isClosed { return }
+        endpoint.sendClose(self, code: .none, reason: "")
+        leave(error)
+    }
+
+    private func leave(_ error: TransportError?) {
+        isClosed = true
+        endpoint.forget(self)
+        let driver = driver
+        self.driver = nil
+        driver?.lost(self)
+        onClosed(error)
+    }
+}
