@@ -15,12 +15,14 @@ COMPARE ?=
 export SWIFT SEEDS
 export PYTHONDONTWRITEBYTECODE = 1
 
-VERSION = $(shell sed -n 's/^## \([0-9][0-9.]*\).*/\1/p' CHANGELOG.md | head -n 1)
 RELEASE = -c release -Xswiftc -cross-module-optimization
 PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate
 SHIM_SOURCES = $(wildcard shim/*.c shim/calls/*.c)
 SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \
     -Wl,--version-script=shim/libkwik.map -Wl,-z,now -Wl,-z,relro
+
+# A command that succeeds or fails as a whole, as one test.
+counted = if $(1); then echo "test: passed=1 failed=0"; else echo "test: passed=0 failed=1"; exit 1; fi
 
 .PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
     system-test sanitize fuzz install deb clean help dependencies dependencies-demo dependencies-test programs
@@ -73,8 +75,7 @@ golden: dependencies-test ## texts and messages against their recorded form
 	@$(PYTHON) Tests/System/suite.py golden
 
 proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
-	@Sources/CKwikMessages/regenerate.sh --check
-	@echo "test: passed=1 failed=0"
+	@$(call counted,Sources/CKwikMessages/regenerate.sh --check)
 
 conformance: dependencies-test build ## the shim against native sockets
 	@Tests/Conformance/run.sh
@@ -86,7 +87,7 @@ sanitize: dependencies-test build ## unit tests under AddressSanitizer and Threa
 	@$(PYTHON) Tests/System/suite.py address thread
 
 fuzz: dependencies-test ## fuzzers over every parser
-	@Tests/Fuzz/build.sh
+	@$(call counted,Tests/Fuzz/build.sh)
 
 coverage: dependencies-test ## lines that the unit tests run
 	$(SWIFT) test --enable-code-coverage --scratch-path .build/coverage -q
