@@ -15,7 +15,7 @@ COMPARE ?=
 export SWIFT SEEDS
 export PYTHONDONTWRITEBYTECODE = 1
 
-RELEASE = -c release -Xswiftc -cross-module-optimization
+RELEASE = -c release --static-swift-stdlib -Xswiftc -cross-module-optimization
 PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate
 SHIM_SOURCES = $(wildcard shim/*.c shim/calls/*.c)
 SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \

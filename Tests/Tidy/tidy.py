@@ -56,9 +56,9 @@ IMPORT = re.compile(r"^\s*(?:@\w+(?:\([^)]*\))?\s+)*"
                     r"import\s+(?:(?:struct|class|enum|func|protocol|typealias)\s+)?(\w+)")
 SWIFT_FUNCTION = re.compile(r"\b(?:func\s+\S+?|init[?!]?|subscript)\s*(?:<[^>]*>)?\(|\bdeinit\s*\{")
 C_FUNCTION = re.compile(r"^(?!#|\}|typedef|struct\b[^()]*$)[A-Za-z_][\w\s\*,()]*\([^;]*$")
-# What an object of the pure core may ask of others: the Swift run-time, and moving bytes.
-PURE_SYMBOL = re.compile(r"^(_?_?swift_|\$s|mem(cpy|move|set|cmp)$|bzero$|__stack_chk_fail$"
-                         r"|_GLOBAL_OFFSET_TABLE_$|_swift_FORCE_LOAD)")
+# What an object of the pure core may ask of others: the Swift run-time with its arrays, and moving bytes.
+PURE_SYMBOL = re.compile(r"^(_?_?swift_|_swift_FORCE_LOAD|_swiftEmpty|\$s|mem(cpy|move|set|cmp)$|bzero$"
+                         r"|malloc$|malloc_usable_size$|free$|__stack_chk_fail$|_GLOBAL_OFFSET_TABLE_$)")
 # Files whose text another program writes.
 GENERATED = re.compile(r"\.pb-c\.[ch]$")
 
@@ -192,10 +192,10 @@ def check_purity(objects):
         yield f"{objects}:1: no object files: build first"
         return
     listing = subprocess.run(["nm", "-u", "-P", *files], check=True, capture_output=True, text=True).stdout
-    for line in listing.splitlines():
-        fields = line.split()
-        if len(fields) >= 2 and fields[1] in "Uwv" and not PURE_SYMBOL.match(fields[0]):
-            yield f"Sources/KwikCore:1: its objects ask for {fields[0]}"
+    rows = [line.split() for line in listing.splitlines()]
+    undefined = {row[0] for row in rows if len(row) >= 2 and row[1] in "Uwv"}
+    for symbol in sorted(name for name in undefined if not PURE_SYMBOL.match(name)):
+        yield f"Sources/KwikCore:1: its objects ask for {symbol}"
 
 
 def tracked(root):
