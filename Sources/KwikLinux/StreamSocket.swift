@@ -1,0 +1,163 @@
+internal import CLinux
+internal import Glibc
+public import KwikCore
+
+public enum IOResult: Equatable, Sendable {
+    /// So many bytes were moved, at least 1 (0 only if none were asked for).
+    case count(Int)
+    case endOfFile
+    case wouldBlock
+    case failed(Errno)
+
+    /// From a door function: a count or a negative errno. `asked`: a read of 0 bytes is no end of file.
+    init(_ result: Int, asked: Int, zeroIsEnd: Bool) {
+        switch result {
+        case 0 where zeroIsEnd && asked > 0: self = .endOfFile
+        case 0...: self = .count(result)
+        case Int(-EAGAIN): self = .wouldBlock
+        default: self = .failed(Errno(code: Int32(-result)))
+        }
+    }
+}
+
+/// Byte streams over TCP and Unix sockets. No function here ever blocks.
+public enum StreamSocket {
+    /// Begins to connect. When the descriptor becomes writable, `pendingError` says whether it did.
+    /// The caller owns the result, which is non-blocking and close-on-exec.
+    public static func connect(to address: SocketAddress) throws(Errno) -> Int32 {
+        let socket = Descriptor(taking: try checked(kwik_socket(address.family, Int32(SOCK_STREAM.rawValue))))
+        try connect(socket.raw, to: address)
+        return socket.release()
+    }
+
+    /// Begins to connect a socket that the caller has prepared. It is non-blocking.
+    public static func connect(_ fd: Int32, to address: SocketAddress) throws(Errno) {
+        let result = unsafe address.withSockaddr { pointer, length in unsafe Glibc.connect(fd, pointer, length) }
+        // An interrupted connect goes on in the background (POSIX).
+        if result < 0 && errno != EINPROGRESS && errno != EINTR { throw Errno.last }
+    }
+
+    /// A TCP listener on an IPv4 or IPv6 address. The caller owns the result.
+    public static func listen(on address: SocketAddress) throws(Errno) -> Int32 {
+        let socket = Descriptor(taking: try checked(kwik_socket(address.family, Int32(SOCK_STREAM.rawValue))))
+        try setOption(socket.raw, SOL_SOCKET, SO_REUSEADDR, 1)
+        try bind(socket.raw, to: address)
+        try checkedByErrno(Glibc.listen(socket.raw, SOMAXCONN))
+        return socket.release()
+    }
+
+    public static func bind(_ fd: Int32, to address: SocketAddress) throws(Errno) {
+        try checkedByErrno(unsafe address.withSockaddr { pointer, length in unsafe Glibc.bind(fd, pointer, length) })
+    }
+
+    /// Takes SO_ERROR: 0, or the errno of what failed, and clears it.
+    public static func pendingError(_ fd: Int32) -> Int32 {
+        (try? intOption(fd, SOL_SOCKET, SO_ERROR)) ?? errno
+    }
+
+    public static func read(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
+        unsafe receive(fd, into: buffer, flags: 0)
+    }
+
+    /// recv(2) with flags such as MSG_PEEK.
+    public static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, flags: Int32) -> IOResult {
+        while true {
+            let count = unsafe recv(fd, buffer.baseAddress, buffer.count, flags | Int32(MSG_DONTWAIT))
+            if count < 0 && errno == EINTR { continue }
+            return IOResult(count < 0 ? Int(-errno) : count, asked: buffer.count, zeroIsEnd: true)
+        }
+    }
+
+    /// Reads at most `count` bytes and drops them, without a copy where the kernel can.
+    public static func discard(_ fd: Int32, count: Int) -> IOResult {
+        IOResult(kwik_discard(fd, count), asked: count, zeroIsEnd: true)
+    }
+
+    /// The most slices that one `write` takes.
+    public static let maximalSlices = 64
+
+    /// Writes the first 64 slices straight from their chunks. May write a part; never raises SIGPIPE.
+    public static func write(_ fd: Int32, slices: [ChunkSlice]) -> IOResult {
+        let count = min(slices.count, maximalSlices)
+        return unsafe withUnsafeTemporaryAllocation(of: kwik_vector.self, capacity: maximalSlices) { vectors in
+            var total = 0
+            for index in 0..<count {
+                let slice = slices[index]
+                total += slice.count
+                unsafe vectors.initializeElement(
+                    at: index, to: kwik_vector(start: slice.chunk.base + slice.offset, count: slice.count))
+            }
+            if total == 0 { return .count(0) }
+            let result = unsafe kwik_send_vectors(fd, vectors.baseAddress, count)
+            return IOResult(result, asked: total, zeroIsEnd: false)
+        }
+    }
+
+    /// Writes from one buffer. May write a part; never raises SIGPIPE.
+    public static func write(_ fd: Int32, _ bytes: UnsafeRawBufferPointer) -> IOResult {
+        while true {
+            let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+            let count = unsafe send(fd, bytes.baseAddress, bytes.count, flags)
+            if count < 0 && errno == EINTR { continue }
+            return IOResult(count < 0 ? Int(-errno) : count, asked: bytes.count, zeroIsEnd: false)
+        }
+    }
+
+    /// Sends FIN. No error is told: a connection that is gone shows at the next read or write.
+    public static func shutdownWrite(_ fd: Int32) { _ = shutdown(fd, Int32(SHUT_WR)) }
+
+    public static func shutdownRead(_ fd: Int32) { _ = shutdown(fd, Int32(SHUT_RD)) }
+
+    /// Closes a TCP connection with RST instead of FIN. Takes the descriptor.
+    public static func reset(_ fd: Int32) {
+        var option = linger(l_onoff: 1, l_linger: 0)
+        unsafe setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        close(fd)
+    }
+
+    public static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, _ value: Int32) throws(Errno) {
+        var value = value
+        try unsafe checkedByErrno(setsockopt(fd, level, name, &value, socklen_t(MemoryLayout<Int32>.size)))
+    }
+
+    public static func setOption(_ fd: Int32, _ level: Int32, _ name: Int32, bytes: [UInt8]) throws(Errno) {
+        try unsafe checkedByErrno(setsockopt(fd, level, name, bytes, socklen_t(bytes.count)))
+    }
+
+    public static func intOption(_ fd: Int32, _ level: Int32, _ name: Int32) throws(Errno) -> Int32 {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        try unsafe checkedByErrno(getsockopt(fd, level, name, &value, &length))
+        return value
+    }
+
+    /// At most `capacity` bytes of an option's value.
+    public static func getOption(
+        _ fd: Int32, _ level: Int32, _ name: Int32, capacity: Int
+    ) throws(Errno) -> [UInt8] {
+        var value = [UInt8](repeating: 0, count: capacity)
+        var length = socklen_t(capacity)
+        try unsafe checkedByErrno(getsockopt(fd, level, name, &value, &length))
+        return Array(value.prefix(Int(length)))
+    }
+
+    /// Nil with `errno` set if the descriptor is no socket.
+    public static func localAddress(_ fd: Int32) -> SocketAddress? { unsafe name(of: fd, getsockname) }
+
+    /// Nil with `errno` set if there is no peer (yet).
+    public static func peerAddress(_ fd: Int32) -> SocketAddress? { unsafe name(of: fd, getpeername) }
+
+    private static func name(
+        of fd: Int32,
+        _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) -> SocketAddress? {
+        unsafe withUnsafeTemporaryAllocation(
+            byteCount: MemoryLayout<sockaddr_storage>.size, alignment: MemoryLayout<sockaddr_storage>.alignment
+        ) { buffer in
+            guard let base = buffer.baseAddress else { return nil }
+            var length = socklen_t(buffer.count)
+            guard unsafe ask(fd, base.bindMemory(to: sockaddr.self, capacity: 1), &length) == 0 else { return nil }
+            return unsafe SocketAddress(raw: UnsafeRawBufferPointer(start: base, count: Int(length)))
+        }
+    }
+}
