@@ -1,4 +1,4 @@
-internal import Glibc
+internal import KwikLinux
 
 /// One `key=value` of a log line.
 public struct LogField: Hashable, Sendable {
@@ -68,20 +68,29 @@ public final class Log {
 
     /// Without its newline, at most `lineLimit` − 1 bytes.
     public static func line(_ level: Level, _ message: String, _ fields: [LogField]) -> String {
-        var line = "\(level.rawValue) \(clean(message))"
-        for field in fields { line += " \(field.key)=\(quote(field.value))" }
+        let line = "\(level.rawValue) \(text(message, fields))"
         guard line.utf8.count >= lineLimit else { return line }
         return String(decoding: line.utf8.prefix(lineLimit - 5), as: UTF8.self) + "…"
     }
 
-    private static func toStandardError(_ level: Level, _ message: String, _ fields: [LogField]) {
-        let bytes = Array((line(level, message, fields) + "\n").utf8)
-        // A log that can't be written has nowhere to say so.
-        _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(2, $0.baseAddress, $0.count) }
+    private static func text(_ message: String, _ fields: [LogField]) -> String {
+        clean(message) + fields.map { " \($0.key)=\(quote($0.value))" }.joined()
     }
 
+    private static func toStandardError(_ level: Level, _ message: String, _ fields: [LogField]) {
+        // A log that can't be written has nowhere to say so.
+        try? Files.writeAll(2, Array((line(level, message, fields) + "\n").utf8))
+    }
+
+    /// MESSAGE is the line for people; each field stands alone too, as KWIK_… (systemd.journal-fields(7)).
     private static func toJournal(_ level: Level, _ message: String, _ fields: [LogField]) {
-        toStandardError(level, message, fields)
+        var entry = [("MESSAGE", text(message, fields)), ("PRIORITY", "\(level.priority)")]
+        entry += fields.map { ("KWIK_\($0.key.uppercased())", $0.value) }
+        do {
+            try ServiceManager.journal(entry)
+        } catch {
+            toStandardError(level, message, fields)
+        }
     }
 
     private static func clean(_ text: String) -> String {
