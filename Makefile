@@ -101,8 +101,9 @@ docs: build ## API documentation into build/docs
 matrix: ## the link matrix: not built yet
 	@echo "make matrix: the link matrix is not built yet; it comes with a later version" >&2; exit 1
 
-deb: ## Debian package: not built yet
-	@echo "make deb: the Debian package is not built yet; use make install" >&2; exit 1
+deb: build ## a Debian package into build/
+	@packaging/dependencies.sh deb
+	@packaging/deb.sh build
 
 install: build ## programs, shim, manuals, units, completions [PREFIX=/usr/local] [DESTDIR=]
 	@packaging/install.sh "$(DESTDIR)" "$(PREFIX)"

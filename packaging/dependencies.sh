@@ -2,9 +2,9 @@
 # Installs the Debian packages that Kwik is built, demonstrated or tested with, and says which.
 # Does nothing, and needs no network, when all are there.
 #
-#   packaging/dependencies.sh build|demo|test [--list]
+#   packaging/dependencies.sh build|demo|test|deb [--list]
 #
-# The sets grow: demo contains build, test contains demo. --list prints what is missing and installs nothing.
+# The sets grow: demo contains build, test contains demo; deb is build and the packaging tools. --list prints what is missing and installs nothing.
 set -eu
 
 build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
@@ -16,7 +16,8 @@ case "${1:-}" in
     build) wanted="$build" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
-    *) echo "usage: $0 build|demo|test [--list]" >&2; exit 2 ;;
+    deb) wanted="$build debhelper dpkg-dev" ;;
+    *) echo "usage: $0 build|demo|test|deb [--list]" >&2; exit 2 ;;
 esac
 
 # A program that is there under another package's name (nginx-full, a newer gcc) is there.
