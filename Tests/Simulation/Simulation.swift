@@ -1,1 +1,237 @@
-// placeholder
+public import KwikCore
+
+/// What a run came to.
+public struct Outcome: Sendable {
+    /// What was violated first, if anything.
+    public var violation: String?
+    /// In-order bytes that programs read.
+    public var bytes: UInt64 = 0
+    /// Virtual time.
+    public var seconds = 0.0
+    public var steps: UInt64 = 0
+    public var coverage = Coverage()
+    public var programs: [ProgramOutcome] = []
+}
+
+public struct ProgramOutcome: Sendable {
+    /// nil: it did all it wanted.
+    public var errno: Int32?
+    public var read: UInt64
+    /// FNV-1a of what it read.
+    public var digest: UInt64
+    /// From the connect to its last byte.
+    public var seconds: Double
+    public var longestGap: Interval
+    public var primaries: [ServerID]
+    public var engaged: [ServerID]
+    public var replicaEnds: [ReplicaEnd]
+    /// Payload bytes of the stream by server, as the client's report has it before the stream ends.
+    public var received: [ServerID: UInt64]
+}
+
+/// A scenario being played.
+public final class Simulation {
+    private let world: World
+    private let scenario: Scenario
+    private let network: Network
+    private let client: Client
+    private var programs: [Program] = []
+    private var received: [Int: [ServerID: UInt64]] = [:]
+    /// The furthest that a gateway was ahead of its program, over all streams.
+    private(set) var furthestAhead: UInt64 = 0
+
+    /// What a fair network needs after the heal besides the programs' own time.
+    private static let grace = 90.0
+    /// Both sides have forgotten every stream when so much time has gone by.
+    private static let rest = Interval.seconds(50)
+
+    private init(_ scenario: Scenario, tracing: Bool) {
+        self.scenario = scenario
+        let world = World(tracing: tracing)
+        self.world = world
+        network = Network(world, scenario) { server, event in
+            switch event {
+            case .malformed, .policyViolation, .integrityFailure:
+                world.fail("gateway \(server.value): \(event)")
+            default: break
+            }
+        }
+        client = Client(world, network, settings: scenario.settings)
+    }
+
+    /// Plays the scenario to its end.
+    public static func run(_ scenario: Scenario, tracing: Bool = false) -> Outcome {
+        let simulation = Simulation(scenario, tracing: tracing)
+        return simulation.play()
+    }
+
+    private func play() -> Outcome {
+        network.begin(client)
+        for (index, workload) in scenario.workloads.enumerated() {
+            let program = Program(world, index: index, workload)
+            programs.append(program)
+            world.after(workload.start) { [client] in client.start(program) }
+        }
+        for (at, fault) in scenario.faults { world.after(at) { [self] in apply(fault) } }
+        world.after(scenario.healAt) { [self] in heal() }
+        watch()
+        let end = world.now + Interval(seconds: limit)
+        world.run(until: end) { programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds }
+        judge()
+        if world.violation == nil {
+            world.run(until: world.now + Simulation.rest) { false }
+            checkRest()
+        }
+        let outcome = result()
+        client.vanish()
+        for server in network.servers { server.crash() }
+        world.end()
+        return outcome
+    }
+
+    /// Seconds after which every program has to be over.
+    private var limit: Double {
+        var own = Interval.zero
+        var bytes: UInt64 = 0
+        for workload in scenario.workloads {
+            own = own + workload.ownTime
+            bytes += workload.bytes
+        }
+        // The slowest way alone, at a tenth: loss leaves no congestion control of this kind much more.
+        let slowest = scenario.routes.reduce(1e9) { min($0, $1.down.rate, $1.up.rate) }
+        let start = scenario.workloads.reduce(0) { max($0, $1.start.seconds) }
+        return max(scenario.healAt.seconds, start) + own.seconds * 2 + Double(bytes) / slowest * 10 + Simulation.grace
+    }
+
+    // MARK: Faults
+
+    private func apply(_ fault: Fault) {
+        world.trace("fault \(fault)")
+        switch fault {
+        case .kill(let route): for link in links(route) { link.isDead = true }
+        case .revive(let route): for link in links(route) { link.isDead = false }
+        case .blackhole(let route, let isUp, let time):
+            (isUp ? network.routes[route].up : network.routes[route].down).blackhole(for: time)
+        case .blackout(let route, let time): for link in links(route) { link.blackhole(for: time) }
+        case .rate(let route, let factor): for link in links(route) { link.traits.rate *= factor }
+        case .loss(let route, let loss): for link in links(route) { link.traits.loss = loss }
+        case .delay(let route, let factor):
+            for link in links(route) {
+                link.traits.delay = Interval(seconds: link.traits.delay.seconds * factor)
+            }
+        case .jitter(let route, let jitter): for link in links(route) { link.traits.jitter = jitter }
+        case .close(let route): network.close(network.routes[route])
+        case .silence(let server): network.servers[server].isSilent = true
+        case .wake(let server): network.servers[server].isSilent = false
+        case .crash(let server): network.servers[server].crash()
+        case .restart(let server): network.servers[server].restart()
+        }
+    }
+
+    private func links(_ route: Int) -> [Link] { [network.routes[route].up, network.routes[route].down] }
+
+    private func heal() {
+        world.trace("heal")
+        for route in network.routes {
+            route.up.heal(route.plan.up)
+            route.down.heal(route.plan.down)
+        }
+        for server in network.servers {
+            server.isSilent = false
+            server.restart()
+        }
+    }
+
+    /// Looks at what can't be seen from one event: how far gateways read ahead, and who sent what.
+    private func watch() {
+        world.after(.milliseconds(20)) { [weak self] in
+            guard let self else { return }
+            self.look()
+            self.watch()
+        }
+    }
+
+    private func look() {
+        for report in client.report.streams {
+            guard let program = programs.first(where: { client.streams[$0.index] == report.stream }) else {
+                continue
+            }
+            var parts: [ServerID: UInt64] = [:]
+            for part in report.parts { parts[part.server, default: 0] += part.received }
+            received[program.index] = parts
+            for server in network.servers {
+                guard let produced = server.gateway?.produced[report.stream] else { continue }
+                if produced > report.delivered { furthestAhead = max(furthestAhead, produced - report.delivered) }
+            }
+        }
+    }
+
+    // MARK: Judgement
+
+    private func judge() {
+        for program in programs where world.violation == nil {
+            switch program.state {
+            case .done: client.count { $0.completed += 1 }
+            case .failed(let errno):
+                client.count { errno == Errno.timedOut ? ($0.timedOut += 1) : ($0.wereReset += 1) }
+                if !mayFail(program) {
+                    world.fail("\(program.name) failed with errno \(errno): \(program.report)")
+                }
+            case .idle, .connecting, .running:
+                world.fail("\(program.name) is not over: \(program.report)")
+            }
+        }
+        if furthestAhead > scenario.limits.windowPerStream + 262_144 {
+            world.fail("a gateway read \(furthestAhead) bytes ahead of its program")
+        }
+    }
+
+    /// What protocol.md §7 promises: an error only when the primary failed for good, or for long.
+    private func mayFail(_ program: Program) -> Bool {
+        if program.witness?.truthMayFail ?? false { return true }
+        let opened = client.openedAt[program.index] ?? world.now
+        for id in client.primaries[program.index] ?? [] {
+            let server = network.server(id)
+            if server.crashes > 0 || server.expirations > 0 { return true }
+            switch server.character {
+            case .refusing, .resetting, .stalling: return true
+            default: break
+            }
+            if network.longestSilence(of: id, from: opened, to: world.now) > .seconds(25) { return true }
+        }
+        return false
+    }
+
+    /// Nothing is left of streams that are over.
+    private func checkRest() {
+        let left = client.report.streams.count
+        if left > 0 { world.fail("client: \(left) streams are left of programs that are over") }
+        for server in network.servers {
+            let left = server.gateway?.report.streams.count ?? 0
+            if left > 0 { world.fail("gateway \(server.id.value): \(left) streams are left") }
+            client.count { $0.expired += server.expirations }
+        }
+    }
+
+    private func result() -> Outcome {
+        var outcome = Outcome()
+        outcome.violation = world.violation
+        outcome.seconds = world.elapsed
+        outcome.steps = world.steps
+        outcome.coverage = client.coverage
+        for program in programs {
+            var errno: Int32?
+            if case .failed(let number) = program.state { errno = number }
+            let opened = client.openedAt[program.index] ?? world.now
+            outcome.bytes += program.witness?.read ?? 0
+            outcome.programs.append(
+                ProgramOutcome(
+                    errno: errno, read: program.witness?.read ?? 0, digest: program.witness?.digest ?? 0,
+                    seconds: ((program.finishedAt ?? world.now) - opened).seconds, longestGap: program.longestGap,
+                    primaries: client.primaries[program.index] ?? [],
+                    engaged: client.engaged[program.index] ?? [],
+                    replicaEnds: client.replicaEnds[program.index] ?? [], received: received[program.index] ?? [:]))
+        }
+        return outcome
+    }
+}

@@ -1,0 +1,122 @@
+// kwik-simulate: plays scenarios drawn from seeds. See `usage`.
+
+internal import Glibc
+internal import Simulation
+
+@main
+struct Simulate {
+    static let usage = """
+        kwik-simulate --seeds N [--from S] [--threads T]
+        kwik-simulate --seed S [--ops K] [--trace]
+        """
+
+    struct Arguments {
+        var seeds: UInt64 = 0
+        var from: UInt64 = 1
+        var threads: UInt64 = 2
+        var seed: UInt64?
+        var operations: Int?
+        var traces = false
+    }
+
+    /// How many runs before every kind of trouble has to have occurred.
+    static let runsWithTeeth: UInt64 = 1_000
+
+    static func main() async {
+        guard let arguments = parse(CommandLine.arguments.dropFirst()) else {
+            print(usage)
+            exit(2)
+        }
+        exit(await run(arguments) ? 0 : 1)
+    }
+
+    static func parse(_ words: ArraySlice<String>) -> Arguments? {
+        var arguments = Arguments()
+        var rest = words
+        while let word = rest.popFirst() {
+            if word == "--trace" {
+                arguments.traces = true
+                continue
+            }
+            guard let text = rest.popFirst(), let number = UInt64(text) else { return nil }
+            switch word {
+            case "--seeds": arguments.seeds = number
+            case "--from": arguments.from = number
+            case "--threads": arguments.threads = max(1, min(64, number))
+            case "--seed": arguments.seed = number
+            case "--ops": arguments.operations = Int(clamping: number)
+            default: return nil
+            }
+        }
+        return arguments.seed == nil && arguments.seeds == 0 ? nil : arguments
+    }
+
+    static func run(_ arguments: Arguments) async -> Bool {
+        var total = Total()
+        if let seed = arguments.seed {
+            var scenario = Scenario.random(seed: seed)
+            if let operations = arguments.operations { scenario = scenario.prefix(operations) }
+            let outcome = Simulation.run(scenario, tracing: arguments.traces)
+            total.add(outcome, seed: seed, operations: arguments.operations)
+        } else {
+            let threads = arguments.threads
+            let end = arguments.from + arguments.seeds
+            await withTaskGroup(of: Total.self) { group in
+                for thread in 0..<threads {
+                    let first = arguments.from + thread
+                    group.addTask {
+                        var part = Total()
+                        for seed in stride(from: first, to: end, by: Int(threads)) {
+                            part.add(Simulation.run(Scenario.random(seed: seed)), seed: seed, operations: nil)
+                        }
+                        return part
+                    }
+                }
+                for await part in group { total.add(part) }
+            }
+        }
+        return total.conclude()
+    }
+}
+
+/// What many runs came to.
+struct Total: Sendable {
+    var seeds: UInt64 = 0
+    var failed: UInt64 = 0
+    var bytes: UInt64 = 0
+    var seconds = 0.0
+    var coverage = Coverage()
+
+    mutating func add(_ outcome: Outcome, seed: UInt64, operations: Int?) {
+        seeds += 1
+        bytes += outcome.bytes
+        seconds += outcome.seconds
+        coverage.add(outcome.coverage)
+        guard let violation = outcome.violation else { return }
+        failed += 1
+        let replay = operations.map { " OPS=\($0)" } ?? ""
+        print("seed \(seed): \(violation)\n    make simulate SEED=\(seed)\(replay)")
+    }
+
+    mutating func add(_ other: Total) {
+        seeds += other.seeds
+        failed += other.failed
+        bytes += other.bytes
+        seconds += other.seconds
+        coverage.add(other.coverage)
+    }
+
+    /// Prints the last lines; false if anything failed, nothing ran, or the runs had no teeth.
+    func conclude() -> Bool {
+        var whole = failed == 0 && seeds > 0
+        if seeds >= Simulate.runsWithTeeth {
+            for kind in coverage.mustOccur where kind.count == 0 {
+                print("never occurred in \(seeds) runs: \(kind.name)")
+                whole = false
+            }
+        }
+        print("coverage: " + coverage.table.map { "\($0.name)=\($0.count)" }.joined(separator: " "))
+        print("simulate: seeds=\(seeds) failed=\(failed) bytes=\(bytes) virtual_s=\(UInt64(seconds))")
+        return whole
+    }
+}

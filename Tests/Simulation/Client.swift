@@ -1,0 +1,117 @@
+internal import KwikCore
+
+/// The engine: the client's session, its programs, and the paths it dials.
+final class Client: Node {
+    private let session: ClientSession
+    private(set) var programs: [Program] = []
+    private var byStream: [StreamID: Program] = [:]
+    private let network: Network
+    /// The primary of each program's stream, and those before it.
+    private(set) var primaries: [Int: [ServerID]] = [:]
+    private(set) var streams: [Int: StreamID] = [:]
+    private(set) var openedAt: [Int: Instant] = [:]
+    private(set) var coverage = Coverage()
+    private(set) var engaged: [Int: [ServerID]] = [:]
+    private(set) var replicaEnds: [Int: [ReplicaEnd]] = [:]
+    /// Bytes that each program was given.
+    private(set) var delivered: UInt64 = 0
+
+    init(_ world: World, _ network: Network, settings: ClientSettings) {
+        self.network = network
+        session = ClientSession(settings: settings, integrity: SimIntegrity.make())
+        super.init(world, name: "client")
+        for server in network.servers { unsafe session.setTagger(server.tagger, for: server.id) }
+    }
+
+    override func handle(_ input: Input, into actions: inout [Action]) {
+        session.handle(input, now: world.now, into: &actions)
+    }
+    override func pull(_ path: PathID, room: Int, into actions: inout [Action]) {
+        session.pull(path, room: room, now: world.now, into: &actions)
+    }
+    override func wantsToSend(_ path: PathID) -> Bool { session.wantsToSend(path) }
+    override var sessionDeadline: Instant? { session.deadline }
+    override func readable(_ stream: StreamID, into slices: inout [ChunkSlice]) {
+        session.readable(stream, into: &slices)
+    }
+    override func room(_ stream: StreamID) -> SendWindow.Room { session.room(stream) }
+    override func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {
+        session.filled(stream, count: count, now: world.now, into: &actions)
+    }
+    override var opensChannels: Bool { true }
+
+    func count(_ change: (inout Coverage) -> Void) { change(&coverage) }
+
+    var report: SessionReport { session.report(now: world.now) }
+
+    // MARK: Programs
+
+    func start(_ program: Program) {
+        programs.append(program)
+        guard !order.isEmpty else { return retry(program) }
+        let (near, far) = SocketEnd.pair(buffer: 212_992)
+        var list: [Action] = []
+        guard let stream = session.open([], now: world.now, into: &list) else {
+            return world.fail("client: no stream could be opened")
+        }
+        world.trace("client opens stream \(stream.value) for \(program.name)")
+        byStream[stream] = program
+        streams[program.index] = stream
+        openedAt[program.index] = world.now
+        attach(near, to: stream, isConnected: false)
+        program.connecting(far)
+        perform(list)
+    }
+
+    /// Without any path the program's connection goes native: here it tries again.
+    private func retry(_ program: Program) {
+        programs.removeLast()
+        world.after(.milliseconds(200)) { [weak self] in self?.start(program) }
+    }
+
+    override func carryOutLocal(_ action: Action) {
+        guard case .opened(let stream, let errno, _, _) = action else {
+            return world.fail("client: an action for gateways: \(action)")
+        }
+        world.trace("client stream \(stream.value) opened errno \(errno)")
+        if errno == 0 {
+            locals[stream]?.isConnected = true
+            touch(stream)
+        }
+        byStream[stream]?.connected(errno: errno)
+    }
+
+    override func localWrote(_ stream: StreamID, _ count: Int) { delivered += UInt64(count) }
+
+    override func pathIsGone(_ path: PathID) { network.lost(path) }
+
+    // MARK: Events
+
+    override func happened(_ event: Event) {
+        switch event {
+        case .streamOpened(let stream, let server):
+            guard let program = byStream[stream] else { return }
+            program.isServed(by: network.server(server).character)
+            primaries[program.index, default: []].append(server)
+        case .promoted(let stream, _, let to, let offset):
+            coverage.promoted += 1
+            guard let program = byStream[stream] else { return }
+            primaries[program.index, default: []].append(to)
+            program.witness?.promoted(network.server(to).character, at: offset)
+        case .replicaEngaged(let stream, let server):
+            coverage.engaged += 1
+            if let program = byStream[stream] { engaged[program.index, default: []].append(server) }
+        case .replicaEnded(let stream, _, let end):
+            if let program = byStream[stream] { replicaEnds[program.index, default: []].append(end) }
+            coverage.note(end)
+        case .replicaQuarantined: coverage.quarantined += 1
+        case .blockMismatch: coverage.mismatched += 1
+        case .leaseMoved: coverage.moved += 1
+        case .reattached: coverage.reattached += 1
+        case .unknownStream: coverage.unknown += 1
+        case .pathStateChanged(_, _, _, let state): if state == .suspect { coverage.suspected += 1 }
+        case .malformed, .policyViolation, .integrityFailure: world.fail("client: \(event)")
+        case .streamConnected, .streamClosed: break
+        }
+    }
+}

@@ -1,0 +1,69 @@
+internal import KwikCore
+
+/// How often things happened that the simulation is there to provoke.
+public struct Coverage: Sendable {
+    public var engaged = 0
+    public var moved = 0
+    public var mismatched = 0
+    public var promoted = 0
+    public var reattached = 0
+    public var suspected = 0
+    public var quarantined = 0
+    public var unknown = 0
+    public var behind = 0
+    public var failedReplicas = 0
+    public var mismatchEnds = 0
+    public var parked = 0
+    public var timedOut = 0
+    public var wereReset = 0
+    public var completed = 0
+    public var expired = 0
+
+    public init() {}
+
+    mutating func note(_ end: ReplicaEnd) {
+        switch end {
+        case .mismatches: mismatchEnds += 1
+        case .behind: behind += 1
+        case .failed: failedReplicas += 1
+        case .parked: parked += 1
+        case .pathDown, .promoted, .streamDone: break
+        }
+    }
+
+    /// Name and count of each kind.
+    public var table: [(name: String, count: Int)] {
+        [
+            ("completed", completed), ("engaged", engaged), ("moved", moved), ("mismatched", mismatched),
+            ("mismatch-ends", mismatchEnds), ("quarantined", quarantined), ("behind", behind),
+            ("failed-replicas", failedReplicas), ("parked", parked), ("promoted", promoted),
+            ("reattached", reattached), ("suspected", suspected), ("unknown", unknown),
+            ("timed-out", timedOut), ("reset", wereReset), ("expired", expired),
+        ]
+    }
+
+    /// What a thousand runs have to show at least once.
+    public var mustOccur: [(name: String, count: Int)] {
+        let optional: Set<String> = ["unknown", "behind", "parked"]
+        return table.filter { !optional.contains($0.name) }
+    }
+
+    public mutating func add(_ other: Coverage) {
+        engaged += other.engaged
+        moved += other.moved
+        mismatched += other.mismatched
+        promoted += other.promoted
+        reattached += other.reattached
+        suspected += other.suspected
+        quarantined += other.quarantined
+        unknown += other.unknown
+        behind += other.behind
+        failedReplicas += other.failedReplicas
+        mismatchEnds += other.mismatchEnds
+        parked += other.parked
+        timedOut += other.timedOut
+        wereReset += other.wereReset
+        completed += other.completed
+        expired += other.expired
+    }
+}

@@ -1,0 +1,70 @@
+internal import KwikCore
+
+/// One gateway process and the session that the client has with it.
+final class Gateway: Node {
+    private let server: Server
+    private var session: GatewaySession
+    /// The session was forgotten: a hello gets a new one.
+    private(set) var isOver = false
+    /// Bytes of each stream that were read from its backend, dropped ones included.
+    private(set) var produced: [StreamID: UInt64] = [:]
+    private let onEvent: (Event) -> Void
+
+    init(_ world: World, _ server: Server, limits: GatewayLimits, onEvent: @escaping (Event) -> Void) {
+        self.server = server
+        self.onEvent = onEvent
+        session = unsafe GatewaySession(
+            roles: server.roles, integrity: SimIntegrity.make(), tagger: server.tagger, limits: limits)
+        super.init(world, name: "gateway \(server.id.value)")
+    }
+
+    override func handle(_ input: Input, into actions: inout [Action]) {
+        session.handle(input, now: world.now, into: &actions)
+        if session.isExpired { isOver = true }
+    }
+    override func pull(_ path: PathID, room: Int, into actions: inout [Action]) {
+        session.pull(path, room: room, now: world.now, into: &actions)
+    }
+    override func wantsToSend(_ path: PathID) -> Bool { session.wantsToSend(path) }
+    override var sessionDeadline: Instant? { session.deadline }
+    override func readable(_ stream: StreamID, into slices: inout [ChunkSlice]) {
+        session.readable(stream, into: &slices)
+    }
+    override func room(_ stream: StreamID) -> SendWindow.Room { session.room(stream) }
+    override func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {
+        produced[stream, default: 0] += UInt64(count)
+        session.filled(stream, count: count, now: world.now, into: &actions)
+    }
+    func close(_ path: PathID) {
+        paths[path]?.connection.close(code: 0)
+        lose(path)
+    }
+
+    override var tellsClosed: Bool { server.tellsClosed }
+
+    var report: SessionReport { session.report(now: world.now) }
+
+    override func happened(_ event: Event) { onEvent(event) }
+
+    override func carryOutLocal(_ action: Action) {
+        switch action {
+        case .connect(let stream, _): connect(stream)
+        case .setOption: break
+        default: world.fail("\(name): an action for clients: \(action)")
+        }
+    }
+
+    private func connect(_ stream: StreamID) {
+        world.after(.microseconds(200)) { [weak self] in
+            guard let self, !self.isOver else { return }
+            if self.server.character == .refusing {
+                return self.give(.backendRefused(stream, errno: Errno.connectionRefused))
+            }
+            let (near, far) = SocketEnd.pair(buffer: 262_144)
+            self.attach(near, to: stream, isConnected: true)
+            self.server.serve(far)
+            self.give(.backendConnected(stream, local: [], peer: []))
+            self.touch(stream)
+        }
+    }
+}

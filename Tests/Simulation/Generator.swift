@@ -1,0 +1,163 @@
+internal import KwikCore
+
+extension Scenario {
+    /// A scenario drawn from a seed: 1 ... 4 servers, links, programs and faults of every kind, then all is well.
+    public static func random(seed: UInt64) -> Scenario {
+        var chance = Chance(seed: seed, purpose: "scenario")
+        let settings = ClientSettings(
+            silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
+            memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
+        let servers = drawServers(&chance, promotes: settings.silentPrimary == .promote)
+        let routes = drawRoutes(&chance, servers: servers.count)
+        let workloads = drawWorkloads(&chance)
+        var scenario = Scenario(seed: seed, servers: servers, routes: routes, workloads: workloads)
+        scenario.settings = settings
+        if chance.chance(0.2) {
+            scenario.limits.windowPerStream = 524_288
+            scenario.limits.windowPerSession = 1_048_576
+        }
+        if chance.chance(0.8) { scenario.drawFaults() }
+        return scenario
+    }
+
+    private static func drawServers(_ chance: inout Chance, promotes: Bool) -> [ServerPlan] {
+        var servers = [ServerPlan(.honest, tellsClosed: chance.chance(0.5))]
+        if chance.chance(0.03) {
+            servers[0].character = chance.chance(0.5) ? .refusing : .resetting(after: UInt64(chance.integer(0...900_000)))
+        }
+        for _ in 0..<chance.pick([0, 1, 1, 2, 2, 2, 3]) {
+            var plan = ServerPlan(.honest, tellsClosed: chance.chance(0.5))
+            plan.roles = chance.chance(0.3) ? [.origin, .replica] : [.replica]
+            if chance.chance(0.45) { plan.character = drawCharacter(&chance, promotes: promotes) }
+            servers.append(plan)
+        }
+        return servers
+    }
+
+    /// A replica that lies may be promoted (the manual says so), and what is read then is its own truth: under that
+    /// policy replicas differ only where it can be told which truth counts.
+    private static func drawCharacter(_ chance: inout Chance, promotes: Bool) -> Character {
+        switch chance.integer(0...(promotes ? 4 : 6)) {
+        case 0: .dated(chance.next() % 5 + 1)
+        case 1: .stalling(after: UInt64(chance.integer(0...1_500_000)))
+        case 2: .resetting(after: UInt64(chance.integer(0...1_500_000)))
+        case 3: .refusing
+        case 4: .dated(chance.next() % 5 + 1)
+        case 5: .lying(from: UInt64(chance.chance(0.5) ? 0 : chance.integer(0...1_000_000)))
+        default: chance.chance(0.5) ? .shifted : .shorter
+        }
+    }
+
+    private static func drawRoutes(_ chance: inout Chance, servers: Int) -> [RoutePlan] {
+        var routes: [RoutePlan] = []
+        let megabits = chance.pick([2.0, 5.0, 10.0, 20.0, 50.0, 100.0])
+        let roundTrip = chance.pick([0.4, 2.0, 10.0, 20.0, 40.0, 80.0])
+        let alike = chance.chance(0.5)
+        let shares = chance.chance(0.15)
+        for server in 0..<servers {
+            for interface in 0..<(chance.chance(0.25) ? 2 : 1) {
+                let rate = alike ? megabits : megabits * chance.number(0.3...2)
+                let delay = alike ? roundTrip : min(200, roundTrip * chance.number(0.5...4))
+                var down = LinkTraits.of(megabits: rate, roundTrip: delay, queue: chance.pick([0.5, 1, 1, 2, 5]))
+                if chance.chance(0.3) { down.loss = chance.number(0...0.02) }
+                if chance.chance(0.2) { down.reordering = chance.number(0...0.02) }
+                if chance.chance(0.2) { down.duplication = chance.number(0...0.02) }
+                if chance.chance(0.2) { down.jitter = Interval(seconds: delay / 1_000 * chance.fraction()) }
+                var up = down
+                if chance.chance(0.3) { up.rate /= 5 }
+                routes.append(
+                    RoutePlan(server: server, up: up, down: down, bottleneck: shares ? interface : nil))
+            }
+        }
+        return routes
+    }
+
+    private static func drawWorkloads(_ chance: inout Chance) -> [Workload] {
+        var workloads: [Workload] = []
+        var budget = UInt64(chance.logarithmic(100_000...6_000_000))
+        for index in 0..<chance.pick([1, 1, 1, 2, 3, 5]) {
+            let start = Interval(seconds: 0.3 + (index == 0 ? 0 : chance.number(0...3)))
+            let count = chance.pick([1, 1, 1, 2, 3, 6])
+            var exchanges: [Exchange] = []
+            for _ in 0..<count {
+                let size = min(budget, UInt64(chance.logarithmic(1...max(1_000, Int(budget)))))
+                budget -= min(budget - min(budget, 1_000), size)
+                exchanges.append(drawExchange(&chance, size: size))
+            }
+            var workload = Workload(start: start, exchanges: exchanges)
+            workload.isPipelined = chance.chance(0.2)
+            drawReader(&chance, &workload)
+            workloads.append(workload)
+        }
+        return workloads
+    }
+
+    private static func drawExchange(_ chance: inout Chance, size: UInt64) -> Exchange {
+        let kind = chance.pick([Exchange.Kind.get, .get, .get, .get, .chunked, .put, .echo])
+        var exchange = Exchange(kind, size: chance.chance(0.02) ? 0 : size, seed: chance.next() >> 8)
+        if chance.chance(0.15) {
+            exchange.pace = chance.integer(50_000...2_000_000)
+            // A slow application has little to say: runs stay short.
+            exchange.size = min(exchange.size, UInt64(exchange.pace) * 5)
+        }
+        if chance.chance(0.2) { exchange.think = Interval(seconds: chance.number(0...1.5)) }
+        return exchange
+    }
+
+    private static func drawReader(_ chance: inout Chance, _ workload: inout Workload) {
+        let bytes = Int(workload.bytes)
+        if chance.chance(0.15) { workload.readRate = max(20_000, bytes / chance.integer(1...8)) }
+        if chance.chance(0.15) {
+            let at = UInt64(chance.integer(0...bytes))
+            workload.pauses = [(at: at, for: Interval(seconds: chance.number(0.1...4)))]
+        }
+        let after = UInt64(chance.integer(0...bytes))
+        switch chance.integer(0...19) {
+        case 0: workload.ending = .abort(after: after)
+        case 1: workload.ending = .leave(after: after)
+        case 2: workload.ending = .deafen(after: after)
+        case 3...7: workload.ending = .halfClose
+        case 8...11: workload.ending = .bye
+        default: workload.ending = .close
+        }
+    }
+
+    // MARK: Faults
+
+    private mutating func drawFaults() {
+        var chance = Chance(seed: seed, purpose: "faults")
+        healAt = Interval(seconds: chance.chance(0.1) ? 45 : chance.number(2...10))
+        for _ in 0..<chance.integer(1...8) {
+            let at = Interval(seconds: 0.35 + chance.number(0...1) * chance.number(0...1) * (healAt.seconds - 1))
+            draw(&chance, at: at)
+        }
+        faults.sort { $0.at < $1.at }
+    }
+
+    private mutating func draw(_ chance: inout Chance, at: Interval) {
+        let route = chance.integer(0...(routes.count - 1))
+        let server = chance.chance(0.4) ? 0 : chance.integer(0...(servers.count - 1))
+        // Short ones most of the time: they have to be survived.
+        let later = at + Interval(seconds: 0.02 + chance.fraction() * chance.fraction() * 6)
+        switch chance.integer(0...11) {
+        case 0:
+            faults.append((at, .kill(route: route)))
+            if chance.chance(0.7) { faults.append((later, .revive(route: route))) }
+        case 1, 2: faults.append((at, .blackout(route: route, Interval(seconds: chance.number(0.05...2)))))
+        case 3:
+            let time = Interval(seconds: chance.number(0.05...2))
+            faults.append((at, .blackhole(route: route, isUp: chance.chance(0.5), time)))
+        case 4: faults.append((at, .rate(route: route, chance.pick([0.05, 0.2, 0.5, 3]))))
+        case 5: faults.append((at, .loss(route: route, chance.pick([0.01, 0.05, 0.3]))))
+        case 6: faults.append((at, .delay(route: route, chance.pick([0.5, 2, 5]))))
+        case 7: faults.append((at, .jitter(route: route, Interval(seconds: chance.number(0.001...0.1)))))
+        case 8: faults.append((at, .close(route: route)))
+        case 9, 10:
+            faults.append((at, .silence(server: server)))
+            if chance.chance(0.7) { faults.append((later, .wake(server: server))) }
+        default:
+            faults.append((at, .crash(server: server)))
+            if chance.chance(0.7) { faults.append((later, .restart(server: server))) }
+        }
+    }
+}

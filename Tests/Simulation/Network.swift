@@ -1,0 +1,261 @@
+internal import KwikCore
+
+/// One machine: a gateway and its application. The application is a function, so it survives its gateway.
+@safe
+final class Server {
+    let id: ServerID
+    let character: Character
+    let roles: Roles
+    let tagger: Tagger
+    let tellsClosed: Bool
+    private let world: World
+    private let limits: GatewayLimits
+    private let onEvent: (ServerID, Event) -> Void
+    /// Nil while the process is down.
+    private(set) var gateway: Gateway?
+    private(set) var isRunning = true
+    /// Packets to and from it vanish.
+    var isSilent = false
+    private(set) var crashes = 0
+    private(set) var expirations = 0
+    private var backends: [Backend] = []
+
+    init(
+        _ world: World, _ id: ServerID, plan: ServerPlan, limits: GatewayLimits,
+        onEvent: @escaping (ServerID, Event) -> Void
+    ) {
+        self.world = world
+        self.id = id
+        self.limits = limits
+        self.onEvent = onEvent
+        character = plan.character
+        roles = plan.roles
+        tellsClosed = plan.tellsClosed
+        unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
+    }
+
+    func serve(_ socket: SocketEnd) { backends.append(Backend(world, socket, character)) }
+
+    /// The process dies with all it knows.
+    func crash() {
+        gateway?.vanish()
+        gateway = nil
+        isRunning = false
+        crashes += 1
+    }
+
+    func restart() { isRunning = true }
+
+    /// The session for a hello, and whether it was there already.
+    func session() -> (gateway: Gateway, resumed: Bool) {
+        if let gateway, !gateway.isOver { return (gateway, true) }
+        if let gateway {
+            gateway.vanish()
+            expirations += 1
+        }
+        let id = self.id
+        let onEvent = self.onEvent
+        let fresh = Gateway(world, self, limits: limits) { onEvent(id, $0) }
+        gateway = fresh
+        return (fresh, false)
+    }
+}
+
+/// A way from one of the client's interfaces to a server.
+final class Route {
+    let index: Int
+    let server: Server
+    let up: Link
+    let down: Link
+    let plan: RoutePlan
+    /// The path that runs over it now, or is being made.
+    var path: PathID?
+    var isUp = false
+    var failures = 0
+    /// When the client last heard from the server this way.
+    var attempt = 0
+    /// Administratively down: not dialled.
+    var isBarred = false
+
+    init(index: Int, server: Server, up: Link, down: Link, plan: RoutePlan) {
+        self.index = index
+        self.server = server
+        self.up = up
+        self.down = down
+        self.plan = plan
+    }
+}
+
+/// Hosts, links and the dialling of paths. It stands in for the path manager: a path that is lost is dialled again.
+final class Network {
+    let world: World
+    private(set) var servers: [Server] = []
+    private(set) var routes: [Route] = []
+    /// When each server was last heard, and the longest silence since a stream's opening is asked for.
+    private(set) var silences: [(server: ServerID, from: Instant, to: Instant)] = []
+    private var lastHeard: [ServerID: Instant] = [:]
+    private weak var client: Client?
+    private var nextPath: UInt32 = 0
+    private var chance: Chance
+
+    /// A gateway's path ids have nothing to do with the client's.
+    private static let farIDs: UInt32 = 1_000_000
+    /// Silences shorter than this are not noted.
+    private static let notable = Interval.seconds(1)
+
+    init(
+        _ world: World, _ scenario: Scenario, onEvent: @escaping (ServerID, Event) -> Void
+    ) {
+        self.world = world
+        chance = Chance(seed: scenario.seed, purpose: "dialling")
+        for (index, plan) in scenario.servers.enumerated() {
+            servers.append(
+                Server(world, ServerID(UInt32(index)), plan: plan, limits: scenario.limits, onEvent: onEvent))
+        }
+        var shared: [Int: (up: Bottleneck, down: Bottleneck)] = [:]
+        for (index, plan) in scenario.routes.enumerated() {
+            let queues = plan.bottleneck.flatMap { shared[$0] } ?? (Bottleneck(), Bottleneck())
+            if let key = plan.bottleneck { shared[key] = queues }
+            let up = Link(
+                world, plan.up, bottleneck: queues.up, chance: Chance(seed: scenario.seed, purpose: "up \(index)"))
+            let down = Link(
+                world, plan.down, bottleneck: queues.down,
+                chance: Chance(seed: scenario.seed, purpose: "down \(index)"))
+            routes.append(Route(index: index, server: servers[plan.server], up: up, down: down, plan: plan))
+        }
+    }
+
+    func server(_ id: ServerID) -> Server { servers[Int(id.value)] }
+
+    func begin(_ client: Client) {
+        self.client = client
+        for route in routes { dial(route) }
+    }
+
+    /// The longest time without a packet from the server between the two instants.
+    func longestSilence(of server: ServerID, from: Instant, to: Instant) -> Interval {
+        var longest = Interval.zero
+        let running = (server: server, from: lastHeard[server] ?? Instant(nanoseconds: 0), to: world.now)
+        for silence in silences + [running] where silence.server == server {
+            longest = max(longest, min(silence.to, to) - max(silence.from, from))
+        }
+        return longest
+    }
+
+    /// The server ends the connection that runs over the route.
+    func close(_ route: Route) {
+        guard let path = route.path, let gateway = route.server.gateway else { return }
+        gateway.close(PathID(path.value + Network.farIDs))
+    }
+
+    // MARK: Dialling
+
+    func lost(_ path: PathID) {
+        guard let route = routes.first(where: { $0.path == path }) else { return }
+        route.path = nil
+        route.isUp = false
+        redial(route)
+    }
+
+    private func redial(_ route: Route) {
+        let wait = min(5.0, 0.1 * Double(1 << min(route.failures, 10))) * chance.number(0.8...1.2)
+        route.failures += 1
+        world.after(Interval(seconds: wait)) { [weak self] in self?.dial(route) }
+    }
+
+    private func dial(_ route: Route) {
+        guard route.path == nil, !route.isBarred else { return }
+        nextPath += 1
+        let path = PathID(nextPath)
+        route.path = path
+        world.trace("dial path \(path.value) on route \(route.index) to server \(route.server.id.value)")
+        initial(route, path, tries: 0)
+    }
+
+    /// One round trip for TLS, one for the hello; each message is repeated until it is answered.
+    private func initial(_ route: Route, _ path: PathID, tries: Int) {
+        guard route.path == path, !route.isUp else { return }
+        guard tries < 5 else {
+            route.path = nil
+            return redial(route)
+        }
+        let sentAt = world.now
+        route.up.send(1_280) { [weak self] in
+            guard route.server.isRunning, !route.server.isSilent else { return }
+            route.down.send(1_280) {
+                guard let self, !route.server.isSilent else { return }
+                self.hello(route, path, roundTrip: self.world.now - sentAt, tries: 0)
+            }
+        }
+        world.after(.milliseconds(400 << Int64(tries))) { [weak self] in
+            guard route.attempt != Int(path.value) else { return }
+            self?.initial(route, path, tries: tries + 1)
+        }
+    }
+
+    private func hello(_ route: Route, _ path: PathID, roundTrip: Interval, tries: Int) {
+        guard route.path == path, !route.isUp, tries > 0 || route.attempt != Int(path.value) else { return }
+        guard tries < 5 else {
+            route.path = nil
+            return redial(route)
+        }
+        route.attempt = Int(path.value)
+        route.up.send(700) { [weak self] in self?.helloArrived(route, path, roundTrip) }
+        world.after(max(.milliseconds(200 << Int64(tries)), roundTrip * 3)) { [weak self] in
+            self?.hello(route, path, roundTrip: roundTrip, tries: tries + 1)
+        }
+    }
+
+    private var answered: [PathID: Bool] = [:]
+
+    private func helloArrived(_ route: Route, _ path: PathID, _ roundTrip: Interval) {
+        let server = route.server
+        guard server.isRunning, !server.isSilent else { return }
+        let far = PathID(path.value + Network.farIDs)
+        let resumed: Bool
+        if let known = answered[path] {
+            // The connection is there, its answer was lost; unless the process is another one since.
+            guard server.gateway?.paths[far] != nil else { return }
+            resumed = known
+        } else {
+            let session = server.session()
+            resumed = session.resumed
+            answered[path] = resumed
+            let gateway = session.gateway
+            let connection = Connection(roundTrip: roundTrip, now: world.now) { [weak self] packet in
+                guard !server.isSilent else { return }
+                route.down.send(packet.size) { self?.arrived(packet, path, from: server) }
+            }
+            gateway.add(far, connection, PathTraits(server: server.id, roles: server.roles, resumed: resumed))
+        }
+        route.down.send(400) { [weak self] in self?.welcome(route, path, roundTrip, resumed: resumed) }
+    }
+
+    private func welcome(_ route: Route, _ path: PathID, _ roundTrip: Interval, resumed: Bool) {
+        guard let client, route.path == path, !route.isUp, !route.server.isSilent else { return }
+        route.isUp = true
+        heard(route.server.id)
+        let server = route.server
+        let far = PathID(path.value + Network.farIDs)
+        let connection = Connection(roundTrip: roundTrip, now: world.now) { packet in
+            route.up.send(packet.size) {
+                guard server.isRunning, !server.isSilent else { return }
+                server.gateway?.receive(packet, on: far)
+            }
+        }
+        client.add(path, connection, PathTraits(server: server.id, roles: server.roles, resumed: resumed))
+        world.after(.seconds(5)) { if route.path == path { route.failures = 0 } }
+    }
+
+    private func arrived(_ packet: Packet, _ path: PathID, from server: Server) {
+        guard !server.isSilent else { return }
+        heard(server.id)
+        client?.receive(packet, on: path)
+    }
+
+    private func heard(_ server: ServerID) {
+        let before = lastHeard[server] ?? Instant(nanoseconds: 0)
+        if world.now - before > Network.notable { silences.append((server, before, world.now)) }
+        lastHeard[server] = world.now
+    }
+}

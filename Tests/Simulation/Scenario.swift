@@ -1,0 +1,93 @@
+public import KwikCore
+
+/// One server of a scenario.
+public struct ServerPlan: Sendable {
+    public var roles: Roles
+    public var character: Character
+    /// Its gateway can tell a backend that closed from one that shut its writing half (a Unix socket can).
+    public var tellsClosed: Bool
+
+    public init(_ character: Character = .honest, roles: Roles = [.origin, .replica], tellsClosed: Bool = true) {
+        self.character = character
+        self.roles = roles
+        self.tellsClosed = tellsClosed
+    }
+}
+
+/// One way from the client to a server.
+public struct RoutePlan: Sendable {
+    /// Index of the server.
+    public var server: Int
+    public var up: LinkTraits
+    public var down: LinkTraits
+    /// Routes of the same number share their queues.
+    public var bottleneck: Int?
+
+    public init(server: Int, up: LinkTraits, down: LinkTraits, bottleneck: Int? = nil) {
+        self.server = server
+        self.up = up
+        self.down = down
+        self.bottleneck = bottleneck
+    }
+
+    /// Both directions alike.
+    public init(server: Int, _ traits: LinkTraits) { self.init(server: server, up: traits, down: traits) }
+}
+
+/// Something that goes wrong, or right again. Routes and servers by their index.
+public enum Fault: Sendable {
+    /// Both directions drop everything until the route is revived.
+    case kill(route: Int)
+    case revive(route: Int)
+    /// One direction alone drops everything for a while.
+    case blackhole(route: Int, isUp: Bool, Interval)
+    /// Both directions do.
+    case blackout(route: Int, Interval)
+    /// Multiplies the rate.
+    case rate(route: Int, Double)
+    case loss(route: Int, Double)
+    /// Multiplies the delay.
+    case delay(route: Int, Double)
+    case jitter(route: Int, Interval)
+    /// The QUIC connection ends from the server's side.
+    case close(route: Int)
+    /// All packets of the server vanish until it is woken.
+    case silence(server: Int)
+    case wake(server: Int)
+    /// The gateway's process dies and forgets everything.
+    case crash(server: Int)
+    case restart(server: Int)
+}
+
+/// Everything that a run needs; it and the code decide every step.
+public struct Scenario: Sendable {
+    public var seed: UInt64
+    public var settings = ClientSettings()
+    public var limits = GatewayLimits()
+    public var servers: [ServerPlan]
+    public var routes: [RoutePlan]
+    public var workloads: [Workload]
+    public var faults: [(at: Interval, Fault)] = []
+    /// Then every link and server is as it was in the beginning.
+    public var healAt = Interval.zero
+
+    public init(seed: UInt64, servers: [ServerPlan], routes: [RoutePlan], workloads: [Workload]) {
+        self.seed = seed
+        self.servers = servers
+        self.routes = routes
+        self.workloads = workloads
+    }
+
+    /// The scenario with its first `count` operations only: programs and faults in the order of time.
+    public func prefix(_ count: Int) -> Scenario {
+        let starts = workloads.map(\.start) + faults.map(\.at)
+        let order = starts.indices.sorted { (starts[$0], $0) < (starts[$1], $1) }.prefix(count)
+        var short = self
+        short.workloads = order.filter { $0 < workloads.count }.sorted().map { workloads[$0] }
+        short.faults = order.filter { $0 >= workloads.count }.map { faults[$0 - workloads.count] }
+        return short
+    }
+
+    /// Programs and faults.
+    public var operations: Int { workloads.count + faults.count }
+}
