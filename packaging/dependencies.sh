@@ -4,7 +4,8 @@
 #
 #   packaging/dependencies.sh build|demo|test|deb [--list]
 #
-# The sets grow: demo contains build, test contains demo; deb is build and the packaging tools. --list prints what is missing and installs nothing.
+# The sets grow: demo contains build, test contains demo; deb is build and the packaging tools.
+# --list prints what is missing and installs nothing.
 set -eu
 
 build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
