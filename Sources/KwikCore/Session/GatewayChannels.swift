@@ -90,8 +90,10 @@ extension GatewaySession {
         if channel.awaitsOpen {
             guard case .open(let options) = frame else { throw .malformed(.notAllowedHere) }
             channel.awaitsOpen = false
-            stream.backend = .connecting
-            out.append(.connect(stream.id, options))
+            if case .unopened = stream.backend {
+                stream.backend = .connecting
+                out.append(.connect(stream.id, options))
+            }
             return
         }
         switch frame {
@@ -102,7 +104,7 @@ extension GatewaySession {
         case .carve(let sequence, let ranges): try carve(sequence, ranges, on: channel, of: stream)
         case .option(let option): out.append(.setOption(stream.id, option))
         case .urgent, .sumRequest:
-            // The urgent byte stands in DATA as well. A server that offers no rolling sums leaves SUMREQ alone.
+            // The urgent byte stands in DATA as well. Rolling sums are not offered: SUMREQ stays unanswered.
             break
         case .open, .opened, .carved, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
         }
@@ -211,20 +213,16 @@ extension GatewaySession {
         guard case .stream(let stream) = channel.use else { return }
         if channel.awaitsOpen { throw .malformed(.truncated) }
         guard channel === stream.own else { return }
-        if stream.isReplica {
-            giveUp(stream)
-            return
-        }
         stream.clientIsDone = true
-        if case .open = stream.upstream, stream.sides.isEmpty {
+        if stream.isReplica || stream.lacksUpstream, stream.sides.isEmpty {
             // Nothing more can come unless another channel takes over.
             giveUpLater(stream, after: unknownWait(paths[channel.id.path]))
         }
         settle(stream)
     }
 
-    /// The client refuses what we send or takes back what it sends: our half is over. Its half may still bring
-    /// the RESET that says why.
+    /// The client refuses what we send or takes back what it sends: our half is over. Its half may still
+    /// bring the RESET that says why.
     func channelReset(_ id: ChannelID) {
         guard let channel = paths[id.path]?.channels[id.number] else { return }
         channel.isFinished = true

@@ -3,8 +3,8 @@
 extension GatewaySession {
     // MARK: From the backend
 
-    /// Where the backend's next bytes go. Valid until the session is called again. `none`: `Action.accept` says
-    /// when to ask again.
+    /// Where the backend's next bytes go. Valid until the session is called again. After `none`,
+    /// `Action.accept` says when to ask again.
     public func room(_ id: StreamID) -> Room {
         guard let stream = streams[id], stream.isConnected else { return .none }
         // What is read now shows only that the backend still sends; see `filled`.
@@ -135,7 +135,7 @@ extension GatewaySession {
         !stream.window.ended && stream.window.produced < max(stream.window.heldFrom, readLimit(stream))
     }
 
-    /// Grants what is whole and not begun, and says so where it was asked; the tags of what was granted follow.
+    /// Grants what is whole and not begun, and says so where it was asked; the tags of it follow.
     func carve(
         _ sequence: UInt64, _ ranges: [ByteRange], on channel: GatewayChannel, of stream: GatewayStream
     ) throws(ChannelFault) {

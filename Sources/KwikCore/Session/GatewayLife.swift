@@ -4,8 +4,12 @@ extension GatewaySession {
     func openStream(
         _ id: StreamID, isReplica: Bool, on channel: GatewayChannel
     ) throws(ChannelFault) {
-        // The client numbers its streams evenly; nothing may be opened twice.
-        guard id.value & 1 == 0, streams[id] == nil else { throw .malformed(.notAllowedHere) }
+        // The client numbers its streams evenly.
+        guard id.value & 1 == 0 else { throw .malformed(.notAllowedHere) }
+        if let stream = streams[id] {
+            try reopen(stream, isReplica: isReplica, on: channel)
+            return
+        }
         if closed.contains(id, now: now) { throw .stale }
         guard streams.count < limits.streams else { throw .tooMany }
         let stream = GatewayStream(id: id, isReplica: isReplica, limits: limits, integrity: integrity)
@@ -17,6 +21,18 @@ extension GatewaySession {
             _ = stream.part(on: path)
             event(.streamOpened(id, path.traits.server))
         }
+    }
+
+    /// The client opens once more what it has heard nothing of since its path failed. Nothing else may be
+    /// opened twice.
+    private func reopen(
+        _ stream: GatewayStream, isReplica: Bool, on channel: GatewayChannel
+    ) throws(ChannelFault) {
+        guard !isReplica, !stream.isReplica, stream.epoch == 0, stream.window.read == 0,
+            stream.reassembler.front == 0
+        else { throw .malformed(.notAllowedHere) }
+        channel.awaitsOpen = true
+        takeOver(stream, by: channel, from: 0)
     }
 
     func connected(_ stream: GatewayStream, local: [UInt8], peer: [UInt8]) {
@@ -44,7 +60,8 @@ extension GatewaySession {
 
     // MARK: Channels of a stream
 
-    /// Role 1. The highest epoch takes the own sender over and, at a replica, makes it the primary.
+    /// Role 1. The highest epoch takes the own sender over and, at a replica, makes it the primary. A replica
+    /// whose own channel the client gave back a moment ago still can be.
     func attach(
         _ channel: GatewayChannel, to stream: GatewayStream, epoch: UInt64, received: UInt64
     ) throws(ChannelFault) {
@@ -57,26 +74,33 @@ extension GatewaySession {
         }
         guard epoch > stream.epoch else { throw .stale }
         // What the client has read it has received; what a primary has not given it can't have received.
-        guard received >= stream.window.heldFrom, stream.isReplica || received <= stream.window.produced else {
-            throw .flowControl
+        let isPossible = stream.isReplica || received <= stream.window.produced
+        guard received >= stream.window.heldFrom, isPossible else { throw .flowControl }
+        if stream.isReplica {
+            // Its bytes are the stream's from here on; a primary's sum goes on from where it began.
+            stream.isReplica = false
+            stream.window.beginSum(at: received)
         }
+        stream.epoch = epoch
+        event(.reattached(stream.id, channel.id.path, epoch: epoch))
+        takeOver(stream, by: channel, from: received)
+    }
+
+    /// The own sender starts anew on this channel.
+    private func takeOver(_ stream: GatewayStream, by channel: GatewayChannel, from received: UInt64) {
         if let old = stream.own {
             stream.own = nil
             if old.isFinished { old.use = .ignored } else { abandon(old, .none) }
             pruneParts(of: stream)
         }
-        stream.isReplica = false
-        stream.epoch = epoch
         stream.own = channel
         stream.clientIsDone = false
         stream.giveUpAt = nil
         channel.use = .stream(stream)
         stream.window.forgetCarved()
-        stream.window.beginSum(at: received)
         stream.next = received
         stream.endSent = false
         stream.progressAt = received
-        event(.reattached(stream.id, channel.id.path, epoch: epoch))
         guard let path = paths[channel.id.path] else { return }
         _ = stream.part(on: path)
         // The client may have lost it with the old channel.
@@ -94,11 +118,6 @@ extension GatewaySession {
         if stream.own === channel {
             stream.own = nil
             pruneParts(of: stream)
-            if stream.isReplica, paths[channel.id.path] != nil {
-                // The client has no more use for this replica.
-                giveUp(stream)
-                return
-            }
         } else {
             stream.sides.removeAll { $0 === channel }
         }
@@ -150,7 +169,8 @@ extension GatewaySession {
 
     /// Finishes and forgets what is done.
     func settle(_ stream: GatewayStream) {
-        guard !stream.isReleased, !stream.isReplica, stream.ownSenderIsDone, !stream.awaitsUpstream else { return }
+        guard !stream.isReleased, !stream.isReplica else { return }
+        guard stream.ownSenderIsDone, !stream.awaitsUpstream else { return }
         if let own = stream.own { finish(own) }
         guard case .done(_, let closed) = stream.upstream, stream.leases == 0 else { return }
         // Until then the client may have to fetch a block once more.

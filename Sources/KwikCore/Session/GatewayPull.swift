@@ -25,7 +25,8 @@ extension GatewaySession {
         }
     }
 
-    /// One DATA frame, or the end of a lease that has nothing left. Returns the payload bytes; 0: nothing to send.
+    /// One DATA frame, and the ends of leases that have nothing left. Returns the payload bytes; 0: nothing
+    /// to send.
     private func sendPiece(_ part: GatewayPart, room: Int) -> Int {
         let stream = part.stream
         while let lease = firstLease(part) {
@@ -103,7 +104,9 @@ extension GatewaySession {
     // MARK: DATA
 
     /// Sends what the room allows of `range`, which lies within one block. Returns how much.
-    private func send(_ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int) -> Int {
+    private func send(
+        _ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int
+    ) -> Int {
         let count = min(range.count, UInt64(max(room, limits.leastPiece)))
         let slice = part.stream.window.slice(ByteRange(range.start, range.start + count))
         let crc32c = unsafe integrity.crc32c(0, slice.bytes)

@@ -1,16 +1,17 @@
 /// The gateway's side of a session: feeds a backend with what the client sends, keeps a window of what the
 /// backend answers, and sends of it what is its own to send or leased.
 ///
-/// One for each session id of a client; a session belongs to one service, and its streams share its paths. All
-/// intelligence is at the client (overview.md): nothing here chooses a path or a range.
+/// One for each session id of a client; a session belongs to one service, and its streams share its paths.
+/// All intelligence is at the client (overview.md): nothing here chooses a path or a range.
 ///
 /// Files: this one takes inputs apart; `GatewayChannels` reads channels, `GatewayUpstream` and
-/// `GatewayDownstream` are the two directions, `GatewayPull` sends DATA, `GatewayLife` begins and ends streams.
+/// `GatewayDownstream` are the two directions, `GatewayPull` sends DATA, `GatewayLife` begins and ends
+/// streams.
 @safe
 public final class GatewaySession {
     public typealias Room = SendWindow.Room
 
-    /// The session had no path for `GatewayLimits.sessionGrace`: its backends are reset, it is to be forgotten.
+    /// The session had no path for `GatewayLimits.sessionGrace`: its backends are reset, it can be forgotten.
     public internal(set) var isExpired = false
     /// May be changed at any time; counts for what is granted from then on.
     public var limits: GatewayLimits

@@ -52,7 +52,7 @@ extension GatewaySession {
         out.append(.deliver(stream.id))
     }
 
-    /// In-order bytes for the backend's socket, from what it took last on. `Input.localWrote` says what it took.
+    /// In-order bytes for the backend's socket, from what it took last on.
     public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
         guard let stream = streams[id], stream.isConnected else { return }
         stream.deliveryTold = false
@@ -80,8 +80,8 @@ extension GatewaySession {
         return min(limits.upstreamPerStream, max(share, limits.firstWindow))
     }
 
-    /// Tells the client where its direction stands: at once when it could be waiting for it or much has changed,
-    /// else with the next frame that goes that way, or after a short while.
+    /// Tells the client where its direction stands: at once when it could be waiting for it or much has
+    /// changed, else with the next frame that goes that way, or after a short while.
     private func updateWindow(_ stream: GatewayStream) {
         guard stream.awaitsUpstream, stream.main != nil else { return }
         let share = upstreamShare()
@@ -128,6 +128,11 @@ extension GatewaySession {
     }
 
     func upstreamReset(errno: Int32, offset: UInt64, of stream: GatewayStream) {
+        if stream.isDeaf {
+            // The backend is gone, or takes nothing: there is nothing to wait for.
+            giveUp(stream)
+            return
+        }
         stream.upstream = .resetting(errno: errno, offset: offset)
         checkUpstreamEnd(stream)
         // TCP too would lose what a backend does not take before the reset reaches it.
@@ -159,8 +164,8 @@ extension GatewaySession {
         }
     }
 
-    /// Nobody reads any more: what the backend has sent in vain, or still sends, is answered with a reset, as its
-    /// own kernel would see it from a closed socket.
+    /// Nobody reads any more: what the backend has sent in vain, or still sends, is answered with a reset, as
+    /// its own kernel would see it from a closed socket.
     private func clientClosed(_ stream: GatewayStream) {
         if stream.window.nextOwn(from: stream.next) < stream.window.produced {
             giveUp(stream)
@@ -178,6 +183,11 @@ extension GatewayStream {
         case .done(let final, _): final
         case .open, .resetting: nil
         }
+    }
+
+    /// Whether the client has said no end yet.
+    var lacksUpstream: Bool {
+        if case .open = upstream { true } else { false }
     }
 
     /// Whether bytes of the client's are still to come, or to be credited.

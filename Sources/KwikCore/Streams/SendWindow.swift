@@ -1,10 +1,12 @@
-/// The gateway's copy of one stream's downstream bytes: from where the client has read to where the backend is.
+/// The sending end of one direction of a stream: its bytes from where the receiver has read to where the
+/// local socket is. In the words of the gateway, where that socket is the backend's:
 ///
-/// Bytes enter once, from the backend's socket straight into blocks of memory that line up with the stream's
-/// blocks, and leave as slices of them. Invariants:
-/// 1. Every byte in [`heldFrom`, `produced`) is held; `heldFrom` is a block's start, so every held block is whole
-///    from its start.
-/// 2. Bytes below `heldFrom` that the backend has yet to give are discarded unseen, unless the sum covers them.
+/// Bytes enter once, from the socket straight into blocks of memory that line up with the stream's blocks,
+/// and leave as slices of them. Invariants:
+/// 1. Every byte in [`heldFrom`, `produced`) is held; `heldFrom` is a block's start, so every held block is
+///    whole from its start.
+/// 2. Bytes below `heldFrom` that the backend has yet to give are discarded unseen; none of them that the sum
+///    covers are below it.
 /// 3. A block's memory is freed once `read` passes its end; slices that a transport still holds outlive it.
 @safe
 public struct SendWindow {
@@ -128,7 +130,8 @@ public struct SendWindow {
             return
         }
         precondition(
-            UInt64(count) <= Block.size - produced % Block.size && head < slots.count, "more filled than shown")
+            UInt64(count) <= Block.size - produced % Block.size && head < slots.count,
+            "more filled than shown")
         produced += UInt64(count)
         sumWholeBlocks()
         drop()
@@ -186,9 +189,9 @@ public struct SendWindow {
 
     // MARK: Carving
 
-    /// Carves out those blocks of `range` that are complete (or the short last one once the backend ended), start
-    /// at or after `begun`, and are not carved yet. Appends them to `granted`, adjacent ones as one range, as
-    /// long as there are no more than `WireLimit.ranges`.
+    /// Carves out those blocks of `range` that are complete (or the short last one once the backend ended),
+    /// start at or after `begun`, and are not carved yet. Appends them to `granted`, adjacent ones as one
+    /// range, as long as there are no more than `WireLimit.ranges`.
     public mutating func carve(_ range: ByteRange, begun: UInt64, into granted: inout [ByteRange]) {
         var start = Block.roundUp(max(range.start, begun, heldFrom))
         let wanted = min(range.end, produced)

@@ -1,0 +1,240 @@
+import KwikCore
+import Testing
+
+private let one = StreamID(0)
+private let main = channel(4)
+
+private func opened(_ limits: GatewayLimits = GatewayLimits()) -> GatewayWorld {
+    let world = GatewayWorld(limits: limits)
+    world.up()
+    world.open(main, one)
+    return world
+}
+
+private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, window: 65_536, sequence: 0)
+
+@Suite struct GatewayGuardTests {
+    @Test func malformedPrefaceHarmsNoOtherChannel() {
+        let world = opened()
+        world.receive(channel(8), [0x4C, 0, 0])
+        #expect(world.abandoned[channel(8)] == .protocolViolation)
+        #expect(world.events.contains(.malformed(channel(8), .badMagic)))
+        world.receive(channel(12), [0x4B, 9, 0])
+        #expect(world.events.contains(.malformed(channel(12), .unknownRole(9))))
+        world.receive(channel(8), [1, 2, 3])
+        world.data(main, at: 0, [1])
+        #expect(world.taken[one] == [1])
+        #expect(world.abandoned[main] == nil)
+    }
+
+    @Test func framesOfTheOtherSideAreRefused() {
+        let frames: [Frame] = [
+            .opened(errno: 0, local: [], peer: []), .carved(sequence: 1, []), .end,
+            .progress(produced: 1, ended: false, applicationLimited: false),
+            .tag(firstBlock: 0, []), .open([]), .sums(firstBlock: 0, []),
+        ]
+        for frame in frames {
+            let world = opened()
+            world.receive(main, frame)
+            #expect(world.abandoned[main] == .protocolViolation, "\(frame)")
+            #expect(world.events.contains(.malformed(main, .notAllowedHere)))
+        }
+    }
+
+    @Test func nothingComesBeforeOpen() {
+        let world = GatewayWorld()
+        world.up()
+        world.preface(main, one, .stream)
+        world.receive(main, .window(read: 0, maximum: 1))
+        #expect(world.abandoned[main] == .protocolViolation)
+        #expect(world.connects.isEmpty)
+        world.tick(after: .seconds(1))
+        #expect(world.released == [one])
+    }
+
+    @Test func leaseChannelCarriesNoFrames() {
+        let world = opened()
+        world.preface(channel(8), one, leaseOfTwo)
+        world.receive(channel(8), .window(read: 0, maximum: 1))
+        #expect(world.abandoned[channel(8)] == .protocolViolation)
+        #expect(world.abandoned[main] == nil)
+    }
+
+    @Test func rolesThatAreNotOfferedAreRefused() {
+        let replica = GatewayWorld(roles: [.replica])
+        replica.up()
+        replica.preface(main, one, .stream)
+        #expect(replica.abandoned[main] == .refusedByPolicy)
+        let origin = GatewayWorld(roles: [.origin])
+        origin.up()
+        origin.preface(main, one, .replica)
+        #expect(origin.abandoned[main] == .refusedByPolicy)
+    }
+
+    @Test func serversRolesAreRefusedFromAClient() {
+        let world = opened()
+        world.preface(channel(8), StreamID(2), .serverStream)
+        world.preface(channel(12), one, .contribution(offset: 0, length: 10))
+        #expect(world.abandoned[channel(8)] == .refusedByPolicy)
+        #expect(world.abandoned[channel(12)] == .refusedByPolicy)
+    }
+
+    @Test func clientMayNotOpenTheServersStreams() {
+        let world = GatewayWorld()
+        world.up()
+        world.preface(main, StreamID(1), .stream)
+        #expect(world.abandoned[main] == .protocolViolation)
+    }
+
+    @Test func streamInUseIsNotOpenedTwice() {
+        let world = opened()
+        world.data(main, at: 0, [1])
+        world.preface(channel(8), one, .stream)
+        #expect(world.abandoned[channel(8)] == .protocolViolation)
+        #expect(world.abandoned[main] == nil)
+    }
+
+    @Test func leaseThatOvertakesItsStreamWaitsForIt() {
+        let world = GatewayWorld()
+        world.up()
+        world.preface(channel(8), one, leaseOfTwo, finished: true)
+        #expect(world.abandoned.isEmpty)
+        world.open(main, one)
+        world.give(one, 20_000)
+        world.receive(main, .carve(sequence: 1, [ByteRange(0, 16_384)]))
+        world.pull()
+        #expect(world.received(channel(8)) == [ByteRange(0, 16_384)])
+        #expect(world.finished.contains(channel(8)))
+    }
+
+    @Test func attachThatOvertakesItsStreamKeepsItsBytes() {
+        let world = GatewayWorld()
+        world.up()
+        world.preface(channel(8), one, .attach(epoch: 0, received: 0))
+        world.data(channel(8), at: 0, [1, 2])
+        world.data(channel(8), at: 2, [3])
+        world.open(main, one)
+        #expect(world.taken[one] == [1, 2, 3])
+    }
+
+    @Test func streamThatStaysUnknownIsGivenUp() throws {
+        let world = GatewayWorld()
+        world.up()
+        world.preface(main, one, leaseOfTwo, finished: true)
+        let deadline = try #require(world.session.deadline)
+        #expect(deadline == world.now + .seconds(1))
+        world.tick(after: .milliseconds(999))
+        #expect(world.abandoned.isEmpty)
+        world.tick(after: .milliseconds(1))
+        #expect(world.abandoned[main] == .protocolViolation)
+        #expect(world.events == [.unknownStream(main, one)])
+        #expect(world.session.deadline == nil)
+    }
+
+    @Test func slowPathsWaitLonger() {
+        let world = GatewayWorld()
+        world.up()
+        let sample = PathSample(
+            srtt: .milliseconds(600), rttVariation: .zero, probeTimeout: .zero, congestionWindow: 1, inFlight: 0)
+        world.handle(.sample(PathID(1), sample))
+        world.preface(main, one, leaseOfTwo)
+        world.tick(after: .milliseconds(1_799))
+        #expect(world.abandoned.isEmpty)
+        world.tick(after: .milliseconds(1))
+        #expect(world.abandoned[main] == .protocolViolation)
+    }
+
+    @Test func waitersAndTheirBytesAreBounded() {
+        let world = GatewayWorld()
+        world.up()
+        for number in 1...65 { world.preface(channel(Int64(number) * 4), one, leaseOfTwo) }
+        #expect(world.abandoned == [channel(65 * 4): .resourceLimit])
+        #expect(world.events == [.unknownStream(channel(65 * 4), one)])
+
+        let other = GatewayWorld()
+        other.up()
+        other.preface(main, one, .attach(epoch: 0, received: 0))
+        other.receive(main, [UInt8](repeating: 0, count: 65_536))
+        #expect(other.abandoned.isEmpty)
+        other.receive(main, [0])
+        #expect(other.abandoned[main] == .resourceLimit)
+    }
+
+    @Test func closedStreamsAreRememberedForAWhile() {
+        let world = opened()
+        world.receive(main, .reset(errno: 104, offset: 0))
+        #expect(world.released == [one])
+        world.preface(channel(8), one, leaseOfTwo)
+        world.preface(channel(12), one, .stream)
+        #expect(world.abandoned[channel(8)] == ErrorCode.none)
+        #expect(world.abandoned[channel(12)] == ErrorCode.none)
+        world.tick(after: .seconds(10))
+        world.preface(channel(16), one, leaseOfTwo)
+        #expect(world.abandoned[channel(16)] == nil)
+    }
+
+    @Test func streamsAndChannelsHaveLimits() {
+        var limits = GatewayLimits()
+        limits.streams = 1
+        limits.channelsPerPath = 3
+        let world = opened(limits)
+        world.preface(channel(8), StreamID(2), .stream)
+        #expect(world.abandoned[channel(8)] == .resourceLimit)
+        world.preface(channel(12), one, .attach(epoch: 0, received: 0))
+        world.preface(channel(16), one, .attach(epoch: 0, received: 0))
+        #expect(world.abandoned[channel(16)] == .resourceLimit)
+        world.handle(.channelClosed(channel(8)))
+        world.preface(channel(20), one, .attach(epoch: 0, received: 0))
+        #expect(world.abandoned[channel(20)] == nil)
+    }
+
+    @Test func channelThatEndsInAFrameIsMalformed() {
+        let world = opened()
+        world.receive(main, [1], finished: true)
+        #expect(world.events.contains(.malformed(main, .truncated)))
+    }
+
+    @Test func finMustCoverWhatWasSent() {
+        let world = opened()
+        world.data(main, at: 0, [1, 2, 3])
+        world.receive(main, .fin(base: 0, final: 2, sum: 0, closed: false))
+        #expect(world.events.contains(.malformed(main, .badRange)))
+        let based = opened()
+        based.receive(main, .fin(base: 1, final: 2, sum: 0, closed: false))
+        #expect(based.events.contains(.malformed(main, .badRange)))
+    }
+
+    @Test func streamWhoseOnlyChannelEndedInAFaultIsReset() {
+        let world = opened()
+        world.receive(main, .end)
+        #expect(world.released.isEmpty)
+        world.tick(after: .seconds(1))
+        #expect(world.ends[one] == [.aborted(errno: 104)])
+        #expect(world.released == [one])
+    }
+
+    @Test func lateWordsOfTheDriverAreNoMatter() {
+        let world = opened()
+        world.receive(main, .reset(errno: 104, offset: 0))
+        world.handle(.localEnded(one, closed: false))
+        world.handle(.localAborted(one, errno: 104))
+        world.handle(.channelClosed(main))
+        world.handle(.channelReset(main, code: 0))
+        world.handle(.backendConnected(one, local: [], peer: []))
+        world.handle(.pathDown(PathID(1)))
+        world.pull()
+        #expect(world.released == [one])
+    }
+
+    @Test func reportNamesPathsAndStreams() {
+        let world = opened()
+        world.data(main, at: 0, [1])
+        world.give(one, 100)
+        world.pull()
+        let report = world.session.report(now: world.now)
+        #expect(report.paths.map(\.path) == [PathID(1)])
+        #expect(report.paths.first?.sent == 100)
+        #expect(report.streams.first?.delivered == 1)
+        #expect(report.streams.first?.sent == 100)
+    }
+}
