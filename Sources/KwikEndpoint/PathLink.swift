@@ -159,7 +159,7 @@ public final class PathLink {
 
     // MARK: From the transport
 
-    func received(
+    public func received(
         _ datagram: UnsafeRawBufferPointer, from: SocketAddress, to: SocketAddress, ecn: UInt8, now: Instant
     ) {
         if isClosed { return }

@@ -28,7 +28,9 @@ public struct Descriptor: ~Copyable {
     }
 
     /// F_GETFL.
-    public static func statusFlags(_ raw: Int32) throws(Errno) -> Int32 { try checked(kwik_status_flags(raw)) }
+    public static func statusFlags(_ raw: Int32) throws(Errno) -> Int32 {
+        try checked(kwik_status_flags(raw))
+    }
 
     /// F_SETFL.
     public static func setStatusFlags(_ raw: Int32, _ flags: Int32) throws(Errno) {

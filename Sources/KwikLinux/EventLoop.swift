@@ -20,8 +20,9 @@ public struct Readiness: OptionSet, Sendable {
 
 /// The one loop of a daemon, over sd-event. Every handler runs on the thread that calls `run`.
 ///
-/// Time is cut into turns: a turn is over when no source is ready, or when a source comes up for the second time.
-/// So the `afterEvents` handlers see the work of many sources at once and yet are never starved by a busy one.
+/// Time is cut into turns: a turn is over when no source is ready, or when a source comes up for the second
+/// time. So the `afterEvents` handlers see the work of many sources at once and yet are never starved by a
+/// busy one.
 @safe
 public final class EventLoop {
     private let event: OpaquePointer
@@ -41,9 +42,9 @@ public final class EventLoop {
         unsafe sd_event_unref(event)
     }
 
-    /// Watches `fd` for as long as the result lives. The caller keeps the descriptor, cancels the watch *before*
-    /// closing it, and gives each descriptor to one watch at a time.
-    /// Fails with EPERM for what cannot be polled, such as a regular file.
+    /// Watches `fd` for as long as the result lives. The caller keeps the descriptor, cancels the watch
+    /// *before* closing it, and gives each descriptor to one watch at a time. Fails with EPERM for what
+    /// cannot be polled, such as a regular file.
     public func watch(
         _ fd: Int32, for readiness: Readiness, _ handler: @escaping (Readiness) -> Void
     ) throws(Errno) -> Watch {
@@ -68,8 +69,8 @@ public final class EventLoop {
         return LoopTimer(source)
     }
 
-    /// Blocks the signal in the calling thread (so: call this before starting others) and has it handled on the
-    /// loop. EBUSY: this loop handles it already.
+    /// Blocks the signal in the calling thread (so: call this before starting others) and has it handled on
+    /// the loop. EBUSY: this loop handles it already.
     public func signal(_ number: Int32, _ handler: @escaping () -> Void) throws(Errno) {
         var signals = sigset_t()
         unsafe sigemptyset(&signals)
@@ -83,7 +84,8 @@ public final class EventLoop {
         kept.append(source)
     }
 
-    /// `handler` runs at the end of every turn in which anything was dispatched, in the order of registration.
+    /// `handler` runs at the end of every turn in which anything was dispatched, in the order of
+    /// registration.
     public func afterEvents(_ handler: @escaping () -> Void) throws(Errno) { turn.handlers.append(handler) }
 
     /// Runs until `stop`, and returns its code. A `stop` that came before makes it return at once.
@@ -106,7 +108,8 @@ public final class EventLoop {
     public func watchdog() { unsafe sd_event_set_watchdog(event, 1) }
 }
 
-/// A descriptor on the loop. Ends with `cancel` or with its last reference, either also within its own handler.
+/// A descriptor on the loop. Ends with `cancel` or with its last reference, either also within its own
+/// handler.
 public final class Watch {
     private let source: Source
 
@@ -114,8 +117,8 @@ public final class Watch {
 
     deinit { source.cancel() }
 
-    /// Replaces what is watched for; an edge-triggered watch reports again what is ready already. Empty: nothing is
-    /// reported, not even errors, until the next `set`. No effect after `cancel`.
+    /// Replaces what is watched for; an edge-triggered watch reports again what is ready already. Empty:
+    /// nothing is reported, not even errors, until the next `set`. No effect after `cancel`.
     public func set(_ readiness: Readiness) {
         guard let reference = unsafe source.reference else { return }
         let isEmpty = readiness.subtracting(.edgeTriggered).isEmpty

@@ -15,7 +15,8 @@ public enum Files {
         }
     }
 
-    /// Replaces the file as a whole: after a crash it has the old or the new content. Only the owner may read it.
+    /// Replaces the file as a whole: after a crash it has the old or the new content. Only the owner may
+    /// read it.
     public static func write(_ path: String, _ bytes: [UInt8]) throws(Errno) {
         let temporary = path + "." + String(RandomBytes.word(), radix: 36)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
@@ -35,14 +36,16 @@ public enum Files {
         var offset = 0
         while offset < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe Glibc.write(fd, buffer.baseAddress.map { base in unsafe base + offset }, buffer.count - offset)
+                let start = unsafe buffer.baseAddress.map { base in unsafe base + offset }
+                return unsafe Glibc.write(fd, start, buffer.count - offset)
             }
             if count < 0 && errno == EINTR { continue }
             offset += try checkedByErrno(count)
         }
     }
 
-    /// Makes and locks a file, until the result is closed or the process ends; nil: another process holds the lock.
+    /// Makes and locks a file, until the result is closed or the process ends; nil: another process holds
+    /// the lock.
     public static func lock(_ path: String) throws(Errno) -> Descriptor? {
         let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
         let file = Descriptor(taking: try checkedByErrno(unsafe open(path, flags, 0o600)))

@@ -31,8 +31,8 @@ public enum Environment {
 
 /// Starting programs.
 public enum Launch {
-    /// Becomes `file`, looked up in PATH if it has no slash (execvp(3)). `arguments` begins with the name by which
-    /// the program is called. Returns only to fail, with ENOENT for instance.
+    /// Becomes `file`, looked up in PATH if it has no slash (execvp(3)). `arguments` begins with the name
+    /// by which the program is called. Returns only to fail, with ENOENT for instance.
     public static func become(_ file: String, _ arguments: [String]) throws(Errno) -> Never {
         _ = unsafe withStrings(arguments) { argv in
             unsafe argv.map { argv in unsafe execvp(file, argv) }
@@ -40,8 +40,9 @@ public enum Launch {
         throw Errno.last
     }
 
-    /// Starts a daemon: nobody's child, in a session of its own, with default signals, `/dev/null` as input and output
-    /// and only the given descriptors. Returns its pid once its program runs; the errno of a failed exec is thrown.
+    /// Starts a daemon: nobody's child, in a session of its own, with default signals, `/dev/null` as input
+    /// and output and only the given descriptors. Returns its pid once its program runs; the errno of a
+    /// failed exec is thrown.
     /// - Parameters:
     ///   - file: looked up in PATH if it has no slash.
     ///   - arguments: begin with the name by which the program is called.

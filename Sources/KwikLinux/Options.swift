@@ -16,7 +16,8 @@ public struct Options: Sendable {
 
         /// `name` without its dashes; `letter`, an ASCII letter or digit, is a short form.
         public init(_ name: String, letter: Character? = nil, takesValue: Bool = false) {
-            if let letter { precondition(letter.isASCII && (letter.isLetter || letter.isNumber), "no option letter") }
+            let isLetter = letter.map { letter in letter.isASCII && (letter.isLetter || letter.isNumber) }
+            precondition(isLetter ?? true, "no option letter")
             self.name = name
             self.letter = letter
             self.takesValue = takesValue
@@ -50,7 +51,8 @@ public struct Options: Sendable {
     private typealias Parsed = (given: [(name: String, value: String?)], operands: [String])
 
     private static func parse(
-        _ arguments: [String], _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ declared: [Declaration]
+        _ arguments: [String], _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?,
+        _ declared: [Declaration]
     ) -> Result<Parsed, OptionError> {
         // "+": stop at the first operand. ":": tell a missing value from an unknown option.
         let letters = "+:" + declared.compactMap { option in
@@ -99,18 +101,18 @@ public struct Options: Sendable {
             shown = "-" + (UInt8(exactly: offender).map { code in String(Unicode.Scalar(code)) } ?? "")
         }
         let known = declaration(offender, declared).map { option in isInFull(element, option) } ?? false
-        if known && value == Int32(UInt8(ascii: ":")) { return OptionError(description: "option \(shown) needs a value") }
-        if known { return OptionError(description: "option \(shown) takes no value") }
-        return OptionError(description: "unknown option \(shown)")
+        guard known else { return OptionError(description: "unknown option \(shown)") }
+        let isMissing = value == Int32(UInt8(ascii: ":"))
+        return OptionError(description: "option \(shown) \(isMissing ? "needs a value" : "takes no value")")
     }
 
     private static func withNames<R>(_ declared: [Declaration], _ body: (UnsafePointer<option>?) -> R) -> R {
         unsafe withStrings(declared.map(\.name)) { names in
             var table: [option] = unsafe []
             for (index, each) in declared.enumerated() {
+                let argument = each.takesValue ? required_argument : no_argument
                 unsafe table.append(option(
-                    name: names?[index], has_arg: each.takesValue ? required_argument : no_argument, flag: nil,
-                    val: firstLong + Int32(index)))
+                    name: names?[index], has_arg: argument, flag: nil, val: firstLong + Int32(index)))
             }
             unsafe table.append(option(name: nil, has_arg: 0, flag: nil, val: 0))
             return unsafe table.withUnsafeBufferPointer { buffer in unsafe body(buffer.baseAddress) }

@@ -19,16 +19,21 @@ public enum RuntimeDirectoryError: Error, Equatable, Sendable, CustomStringConve
 }
 
 /// The directory of a user's local sockets, by the one rule that daemons, tools and the shim share:
-/// `$XDG_RUNTIME_DIR/kwik` if that variable is an absolute path; else `/run/user/UID/kwik` if `/run/user/UID` is a
-/// directory of this user; else `/tmp/kwik-UID`. UID is the effective user id.
+/// `$XDG_RUNTIME_DIR/kwik` if that variable is an absolute path; else `/run/user/UID/kwik` if
+/// `/run/user/UID` is a directory of this user; else `/tmp/kwik-UID`. UID is the effective user id.
 public enum RuntimeDirectory {
-    /// Makes the directory if need be, with mode 0700, and verifies that it is no symbolic link and only this user's.
+    /// Makes the directory if need be, with mode 0700, and verifies that it is no symbolic link and only
+    /// this user's.
     public static func resolve() throws(RuntimeDirectoryError) -> String {
         let uid = geteuid()
-        let path = path(variable: Environment.get("XDG_RUNTIME_DIR"), uid: uid, users: "/run/user", fallback: "/tmp")
+        let variable = Environment.get("XDG_RUNTIME_DIR")
+        let path = path(variable: variable, uid: uid, users: "/run/user", fallback: "/tmp")
         try prepare(path, uid: uid)
         return path
     }
+
+    /// Another place, by configuration; checked in the same way.
+    public static func prepare(_ path: String) throws(RuntimeDirectoryError) { try prepare(path, uid: geteuid()) }
 
     static func path(variable: String?, uid: UInt32, users: String, fallback: String) -> String {
         if let variable, variable.hasPrefix("/") { return variable + "/kwik" }

@@ -13,7 +13,10 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// A Unix address: the path without its closing NUL, or a NUL and the abstract name. Empty: unnamed.
     private let path: [UInt8]
 
-    private init(family: Int32, port: UInt16 = 0, high: UInt64 = 0, low: UInt64 = 0, scope: UInt32 = 0, path: [UInt8] = []) {
+    private init(
+        family: Int32, port: UInt16 = 0, high: UInt64 = 0, low: UInt64 = 0, scope: UInt32 = 0,
+        path: [UInt8] = []
+    ) {
         self.family = family
         self.port = port
         self.high = high
@@ -25,7 +28,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// The longest path of a Unix address (unix(7)).
     public static let maximalPath = 107
 
-    /// An address literal without a port: `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`. No names, no brackets.
+    /// An address literal without a port: `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`. No names, no
+    /// brackets.
     public init?(host literal: String, port: UInt16) {
         if let address = Self.parseIPv4(literal) {
             self.init(family: AF_INET, port: port, low: UInt64(address))
@@ -44,7 +48,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// `192.0.2.1:80` or `[2001:db8::1]:80`.
     public init?(parsing text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = Self.parsePort(text[text.index(after: colon)...])
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Self.parsePort(text[text.index(after: colon)...])
         else { return nil }
         let host = text[..<colon]
         if host.hasPrefix("[") && host.hasSuffix("]") {
@@ -117,7 +122,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         var storage = sockaddr_storage()
         let length = unsafe withUnsafeMutableBytes(of: &storage) { buffer in unsafe encode(into: buffer) }
         return try unsafe withUnsafePointer(to: &storage) { pointer throws(Failure) in
-            try unsafe body(UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self), socklen_t(length))
+            let general = unsafe UnsafeRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
+            return try unsafe body(general, socklen_t(length))
         }
     }
 
@@ -130,7 +136,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
         unsafe buffer.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
         if family == AF_INET {
-            unsafe buffer.storeBytes(of: UInt32(truncatingIfNeeded: low).bigEndian, toByteOffset: 4, as: UInt32.self)
+            let address = UInt32(truncatingIfNeeded: low)
+            unsafe buffer.storeBytes(of: address.bigEndian, toByteOffset: 4, as: UInt32.self)
             return Self.ipv4Length
         }
         unsafe buffer.storeBytes(of: high.bigEndian, toByteOffset: 8, as: UInt64.self)
@@ -148,7 +155,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// 127.0.0.0/8, also IPv4-mapped, or `::1`.
     public var isLoopback: Bool {
         let plain = unmapped
-        return plain.family == AF_INET ? plain.low >> 24 == 127 : plain.family == AF_INET6 && high == 0 && low == 1
+        if plain.family == AF_INET { return plain.low >> 24 == 127 }
+        return plain.family == AF_INET6 && high == 0 && low == 1
     }
 
     /// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address it means; any other as it is.
@@ -184,7 +192,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
             unsafe buffer.storeBytes(of: high.bigEndian, toByteOffset: 0, as: UInt64.self)
             unsafe buffer.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
         }
-        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+        let longest = Int(INET6_ADDRSTRLEN)
+        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: longest) { buffer in
             guard let base = buffer.baseAddress,
                 unsafe inet_ntop(AF_INET6, &address, base, socklen_t(buffer.count)) != nil
             else { return "" }
@@ -208,8 +217,9 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func parsePort(_ text: Substring) -> UInt16? {
-        guard !text.isEmpty, text.utf8.count <= 5, text.utf8.allSatisfy({ digit in (48...57).contains(digit) })
-        else { return nil }
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        let isDecimal = text.utf8.allSatisfy { character in digits.contains(character) }
+        guard isDecimal, (1...5).contains(text.utf8.count) else { return nil }
         return UInt16(text)
     }
 }

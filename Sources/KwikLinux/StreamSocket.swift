@@ -32,7 +32,9 @@ public enum StreamSocket {
 
     /// Begins to connect a socket that the caller has prepared. It is non-blocking.
     public static func connect(_ fd: Int32, to address: SocketAddress) throws(Errno) {
-        let result = unsafe address.withSockaddr { pointer, length in unsafe Glibc.connect(fd, pointer, length) }
+        let result = unsafe address.withSockaddr { pointer, length in
+            unsafe Glibc.connect(fd, pointer, length)
+        }
         // An interrupted connect goes on in the background (POSIX).
         if result < 0 && errno != EINPROGRESS && errno != EINTR { throw Errno.last }
     }
@@ -47,7 +49,9 @@ public enum StreamSocket {
     }
 
     public static func bind(_ fd: Int32, to address: SocketAddress) throws(Errno) {
-        try checkedByErrno(unsafe address.withSockaddr { pointer, length in unsafe Glibc.bind(fd, pointer, length) })
+        try checkedByErrno(unsafe address.withSockaddr { pointer, length in
+            unsafe Glibc.bind(fd, pointer, length)
+        })
     }
 
     /// Takes SO_ERROR: 0, or the errno of what failed, and clears it.
@@ -60,7 +64,9 @@ public enum StreamSocket {
     }
 
     /// recv(2) with flags such as MSG_PEEK.
-    public static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, flags: Int32) -> IOResult {
+    public static func receive(
+        _ fd: Int32, into buffer: UnsafeMutableRawBufferPointer, flags: Int32
+    ) -> IOResult {
         while true {
             let count = unsafe recv(fd, buffer.baseAddress, buffer.count, flags | Int32(MSG_DONTWAIT))
             if count < 0 && errno == EINTR { continue }
@@ -79,7 +85,8 @@ public enum StreamSocket {
     /// Writes the first 64 slices straight from their chunks. May write a part; never raises SIGPIPE.
     public static func write(_ fd: Int32, slices: [ChunkSlice]) -> IOResult {
         let count = min(slices.count, maximalSlices)
-        return unsafe withUnsafeTemporaryAllocation(of: kwik_vector.self, capacity: maximalSlices) { vectors in
+        let room = maximalSlices
+        return unsafe withUnsafeTemporaryAllocation(of: kwik_vector.self, capacity: room) { vectors in
             var total = 0
             for index in 0..<count {
                 let slice = slices[index]
@@ -151,12 +158,13 @@ public enum StreamSocket {
         of fd: Int32,
         _ ask: (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) -> SocketAddress? {
-        unsafe withUnsafeTemporaryAllocation(
-            byteCount: MemoryLayout<sockaddr_storage>.size, alignment: MemoryLayout<sockaddr_storage>.alignment
-        ) { buffer in
+        let size = MemoryLayout<sockaddr_storage>.size
+        let alignment = MemoryLayout<sockaddr_storage>.alignment
+        return unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: alignment) { buffer in
             guard let base = buffer.baseAddress else { return nil }
             var length = socklen_t(buffer.count)
-            guard unsafe ask(fd, base.bindMemory(to: sockaddr.self, capacity: 1), &length) == 0 else { return nil }
+            let address = unsafe base.bindMemory(to: sockaddr.self, capacity: 1)
+            guard unsafe ask(fd, address, &length) == 0 else { return nil }
             return unsafe SocketAddress(raw: UnsafeRawBufferPointer(start: base, count: Int(length)))
         }
     }

@@ -3,8 +3,8 @@ internal import Glibc
 
 public enum SendResult: Equatable, Sendable {
     case sent
-    /// The socket's buffer is full. The first `sent` bytes have gone, a multiple of the segment size (0 unless the
-    /// system refused to segment); send the others when the descriptor is writable.
+    /// The socket's buffer is full. The first `sent` bytes have gone, a multiple of the segment size (0
+    /// unless the system refused to segment); send the others when the descriptor is writable.
     case wouldBlock(sent: Int)
     /// The datagrams are lost, as on the way; a later send may succeed (no route now, a firewall, no memory).
     case failed(Errno)
@@ -12,8 +12,8 @@ public enum SendResult: Equatable, Sendable {
 
 /// A non-blocking UDP socket that sends and receives in batches: the kernel segments (GSO) and joins (GRO).
 ///
-/// Datagrams are never fragmented and bigger ones than the link takes fail with EMSGSIZE, since the transport probes
-/// for the path's size itself (RFC 8899).
+/// Datagrams are never fragmented and bigger ones than the link takes fail with EMSGSIZE, since the
+/// transport probes for the path's size itself (RFC 8899).
 @safe
 public final class UDPSocket {
     /// For a watch. The socket owns it.
@@ -21,7 +21,8 @@ public final class UDPSocket {
     /// With the port that was bound. The host is the wildcard if that was asked for.
     public let localAddress: SocketAddress
     private let buffer: UnsafeMutableRawBufferPointer
-    private var segments = true
+    /// The kernel segments. Not private, so that the way without can be tested where it does.
+    var segments = true
 
     /// One receive can bring this much: the largest datagram, and what the kernel joins at most.
     private static let bufferSize = 65_536
@@ -49,9 +50,9 @@ public final class UDPSocket {
         unsafe buffer.deallocate()
     }
 
-    /// Receives at most `batches` times and calls `handler` for each datagram, whose bytes are valid during the call.
-    /// `to` is the address that the datagram was sent to, `ecn` the two bits of RFC 3168.
-    /// Returns the number of datagrams; 0: there are none now.
+    /// Receives at most `batches` times and calls `handler` for each datagram, whose bytes are valid during
+    /// the call. `to` is the address that the datagram was sent to, `ecn` the two bits of RFC 3168. Returns
+    /// the number of datagrams; 0: there are none now.
     @discardableResult
     public func receive(
         batches: Int,
@@ -79,10 +80,12 @@ public final class UDPSocket {
         return datagrams
     }
 
-    /// Sends `bytes` as datagrams of `segment` bytes (the last may be shorter), in one system call if the system can.
-    /// `from` is the local address to send from where the socket is bound to the wildcard; nil: the route decides.
+    /// Sends `bytes` as datagrams of `segment` bytes (the last may be shorter), in one system call if the
+    /// system can. `from` is the local address to send from where the socket is bound to the wildcard; nil:
+    /// the route decides.
     public func send(
-        _ bytes: UnsafeRawBufferPointer, segment: Int, to: SocketAddress, ecn: UInt8, from: SocketAddress? = nil
+        _ bytes: UnsafeRawBufferPointer, segment: Int, to: SocketAddress, ecn: UInt8,
+        from: SocketAddress? = nil
     ) -> SendResult {
         precondition(segment > 0 && segment <= Self.maximalSend, "no size for a datagram")
         precondition(ecn <= 3, "ECN has two bits")

@@ -25,8 +25,8 @@ public enum UnixSocket {
     }
 
     public enum Received: Equatable, Sendable {
-        /// `descriptors` belong to the caller. `isTruncated`: bytes or descriptors were lost, for lack of room here or
-        /// of free descriptors in this process.
+        /// `descriptors` belong to the caller. `isTruncated`: bytes or descriptors were lost, for lack of
+        /// room here or of free descriptors in this process.
         case message(count: Int, descriptors: [Int32], isTruncated: Bool)
         /// On a sequential-packet socket an empty message looks the same.
         case endOfFile
@@ -45,8 +45,9 @@ public enum UnixSocket {
         return pair
     }
 
-    /// Listens at `path` with just these permission bits. Replaces a socket file at which nobody listens any more;
-    /// EADDRINUSE: somebody does, or the file is no socket. To start one daemon only, hold `Files.lock` around this.
+    /// Listens at `path` with just these permission bits. Replaces a socket file at which nobody listens
+    /// any more; EADDRINUSE: somebody does, or the file is no socket. To start one daemon only, hold
+    /// `Files.lock` around this.
     public static func listen(path: String, mode: UInt32, _ kind: Kind = .stream) throws(Errno) -> Int32 {
         guard let address = SocketAddress.unix(path: path) else { throw Errno(code: ENAMETOOLONG) }
         let socket = Descriptor(taking: try checked(kwik_socket(AF_UNIX, kind.type)))
@@ -99,9 +100,13 @@ public enum UnixSocket {
     /// The abstract name that a socket is bound to; nil: it has none or a path.
     public static func abstractName(_ fd: Int32) -> [UInt8]? { StreamSocket.localAddress(fd)?.abstractName }
 
-    /// Sends one message; the receiver gets duplicates of `descriptors`. A stream may take a part of the bytes.
-    public static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, descriptors: [Int32] = []) -> IOResult {
-        let result = unsafe kwik_send_message(fd, bytes.baseAddress, bytes.count, descriptors, descriptors.count)
+    /// Sends one message; the receiver gets duplicates of `descriptors`. A stream may take a part of the
+    /// bytes.
+    public static func send(
+        _ fd: Int32, _ bytes: UnsafeRawBufferPointer, descriptors: [Int32] = []
+    ) -> IOResult {
+        let count = descriptors.count
+        let result = unsafe kwik_send_message(fd, bytes.baseAddress, bytes.count, descriptors, count)
         return IOResult(result, asked: bytes.count, zeroIsEnd: false)
     }
 
@@ -122,7 +127,8 @@ public enum UnixSocket {
         switch result {
         case 0 where count == 0: return .endOfFile
         case 0...:
-            return .message(count: result, descriptors: Array(taken.prefix(count)), isTruncated: truncated != 0)
+            let descriptors = Array(taken.prefix(count))
+            return .message(count: result, descriptors: descriptors, isTruncated: truncated != 0)
         case Int(-EAGAIN): return .wouldBlock
         default: return .failed(Errno(code: Int32(-result)))
         }

@@ -11,8 +11,11 @@ public enum StatusShape {
         public var name: String
         public var address: String
         public var roles: Roles
+        /// Why it can't be used; nil where nothing is known against it.
+        public var refused: String?
 
-        public init(id: ServerID, name: String, address: String, roles: Roles) {
+        public init(id: ServerID, name: String, address: String, roles: Roles, refused: String? = nil) {
+            self.refused = refused
             self.id = id
             self.name = name
             self.address = address
@@ -106,7 +109,7 @@ public enum StatusShape {
             ("roles", .array(names(server.roles).map { .string($0) })),
             ("state", .string(ranking.first(where: states.contains)?.rawValue ?? "unconnected")),
             ("trust", .number(round(opinions.map(\.score).min() ?? 1, digits: 2))),
-            ("quarantined_s", .number(round(quarantine, digits: 1))),
+            ("quarantined_s", .number(round(quarantine, digits: 1))), ("refused", JSON(server.refused)),
         ])
     }
 

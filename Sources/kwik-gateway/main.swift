@@ -1,1 +1,3 @@
-print("placeholder")
+internal import KwikGateway
+
+GatewayProgram.run(CommandLine.arguments)

@@ -1,1 +1,3 @@
-print("placeholder")
+internal import KwikEngine
+
+EngineProgram.run(CommandLine.arguments)

@@ -1,0 +1,72 @@
+internal import KwikConfiguration
+internal import KwikLinux
+internal import KwikTelemetry
+
+/// kwikd(8).
+public enum EngineProgram {
+    private static let usage = """
+        usage: kwikd [--config FILE] [--foreground] [--check]
+               kwikd --version | --help
+        """
+    private static let systemConfiguration = "/etc/kwik/kwik.toml"
+
+    public static func run(_ arguments: [String]) -> Never {
+        let options = DaemonStart.options(arguments, usage: usage)
+        let configuration: EngineConfiguration
+        do throws(ConfigurationError) {
+            configuration = try EngineConfiguration.load(options.value("config") ?? configurationPath())
+        } catch {
+            DaemonStart.die("\(error)", DaemonStart.failure)
+        }
+        if options.has("check") { DaemonStart.die("configuration is good", 0) }
+        DaemonStart.prepareProcess()
+        let level = Log.Level(rawValue: configuration.logLevel.rawValue) ?? .info
+        let log = Log(level: level, underJournal: ServiceManager.underJournal)
+        do throws(Errno) {
+            let loop = try EventLoop()
+            try DaemonStart.stopOnSignals(loop, log)
+            let engine = start(configuration, loop, log)
+            ServiceManager.notifyReady()
+            let status = try loop.run()
+            ServiceManager.notifyStopping()
+            engine.stop()
+            DaemonStart.exit(status)
+        } catch {
+            log.write(.error, "the event loop failed", [LogField("reason", error)])
+            DaemonStart.exit(DaemonStart.failure)
+        }
+    }
+
+    /// The user's own file, else the system's.
+    private static func configurationPath() -> String {
+        let home = Environment.get("XDG_CONFIG_HOME") ?? Environment.get("HOME").map { $0 + "/.config" }
+        if let home {
+            let own = home + "/kwik/kwik.toml"
+            if Files.exists(own) { return own }
+        }
+        return systemConfiguration
+    }
+
+    private static func start(_ configuration: EngineConfiguration, _ loop: EventLoop, _ log: Log) -> Engine {
+        do throws(StartError) {
+            let directory = try directory(configuration)
+            let passed = ServiceManager.listenDescriptors().first?.fd ?? -1
+            return try Engine(configuration, directory: directory, listener: passed, loop: loop, log: log)
+        } catch {
+            log.write(.error, "can't start", [LogField("reason", error)])
+            DaemonStart.exit(DaemonStart.failure)
+        }
+    }
+
+    private static func directory(_ configuration: EngineConfiguration) throws(StartError) -> String {
+        do throws(RuntimeDirectoryError) {
+            guard let own = configuration.runtimeDirectory ?? Environment.get("KWIK_RUNTIME_DIR") else {
+                return try RuntimeDirectory.resolve()
+            }
+            try RuntimeDirectory.prepare(own)
+            return own
+        } catch {
+            throw StartError("\(error)")
+        }
+    }
+}

@@ -1,0 +1,127 @@
+internal import KwikConfiguration
+internal import KwikCore
+internal import KwikEndpoint
+internal import KwikLinux
+
+/// One stream's connection to the unmodified application.
+final class Backend {
+    let stream: StreamID
+    private let driver: SessionDriver
+    private var socket: Descriptor?
+    private var watch: Watch?
+    private var pump: LocalPump?
+
+    init(stream: StreamID, driver: SessionDriver) {
+        self.stream = stream
+        self.driver = driver
+    }
+
+    /// Connects to the configured backend, never to an address that a client sends.
+    func connect(to target: GatewayService.Backend, options: SocketOptions, loop: EventLoop) {
+        do throws(Errno) {
+            guard let address = Self.address(of: target) else { throw Errno(code: Self.invalid) }
+            let fd = try StreamSocket.connect(to: address)
+            socket = Descriptor(taking: fd)
+            for option in options { set(option) }
+            watch = try loop.watch(fd, for: [.readable, .writable, .peerHangup, .edgeTriggered]) {
+                [unowned self] readiness in self.ready(readiness)
+            }
+        } catch {
+            driver.input(.backendRefused(stream, errno: error.code))
+        }
+    }
+
+    private static let invalid: Int32 = 22
+
+    private static func address(of target: GatewayService.Backend) -> SocketAddress? {
+        switch target {
+        case .tcp(let address): SocketAddress(host: address.host, port: address.port)
+        case .unix(let path): SocketAddress.unix(path: path)
+        }
+    }
+
+    /// Options that mean something to a backend's socket; the others are left alone (protocol.md §8).
+    func set(_ option: SocketOption) {
+        guard let fd = socket?.raw, BackendOption.isAccepted(option) else { return }
+        do throws(Errno) {
+            try StreamSocket.setOption(fd, option.level, option.name, bytes: option.value)
+        } catch {
+            // A Unix socket has no TCP options: the backend is served without.
+        }
+    }
+
+    private func ready(_ readiness: Readiness) {
+        guard let fd = socket?.raw else { return }
+        guard let pump else {
+            connected(fd)
+            return
+        }
+        if readiness.contains(.writable) { pump.writable() }
+        if !readiness.isDisjoint(with: [.readable, .peerHangup, .hangup, .error]) { pump.readable() }
+    }
+
+    private func connected(_ fd: Int32) {
+        let errno = StreamSocket.pendingError(fd)
+        guard errno == 0 else {
+            close()
+            driver.input(.backendRefused(stream, errno: errno))
+            return
+        }
+        guard StreamSocket.peerAddress(fd) != nil else { return }
+        let door = unsafe LocalPump.Socket(
+            read: { unsafe StreamSocket.read(fd, into: $0) },
+            discard: { StreamSocket.discard(fd, count: $0) },
+            write: { StreamSocket.write(fd, slices: $0) })
+        pump = LocalPump(stream: stream, socket: door, driver: driver)
+        let local = StreamSocket.localAddress(fd)
+        let peer = StreamSocket.peerAddress(fd)
+        driver.input(.backendConnected(stream, local: Self.inet(local), peer: Self.inet(peer)))
+        pump?.readable()
+    }
+
+    /// Programs ask for internet addresses; a Unix backend has none.
+    private static func inet(_ address: SocketAddress?) -> [UInt8] {
+        guard let address, address.port != 0 else { return [] }
+        return address.bytes
+    }
+
+    func deliver() { pump?.writable() }
+    func accept() { pump?.readable() }
+
+    func end(_ end: StreamEnd) {
+        guard let fd = socket?.raw else { return }
+        switch end {
+        case .finished: StreamSocket.shutdownWrite(fd)
+        case .aborted:
+            pump?.stop()
+            watch?.cancel()
+            watch = nil
+            if let socket = socket.take() { StreamSocket.reset(socket.release()) }
+        }
+    }
+
+    func close() {
+        pump?.stop()
+        watch?.cancel()
+        watch = nil
+        socket = nil
+    }
+}
+
+/// What a client may set on a backend's socket (protocol.md §8), by Linux's numbers.
+enum BackendOption {
+    private static let tcp: Int32 = 6
+    private static let socket: Int32 = 1
+    /// NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, USER_TIMEOUT.
+    private static let tcpNames: [Int32] = [1, 4, 5, 6, 18]
+    /// KEEPALIVE, OOBINLINE, PRIORITY, LINGER.
+    private static let socketNames: [Int32] = [9, 10, 12, 13]
+
+    static func isAccepted(_ option: SocketOption) -> Bool {
+        switch option.level {
+        case tcp: tcpNames.contains(option.name) && option.value.count == 4
+        case socket: socketNames.contains(option.name) && (option.value.count == 4 || option.value.count == 8)
+        default: false
+        }
+    }
+}

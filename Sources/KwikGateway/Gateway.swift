@@ -1,0 +1,240 @@
+public import KwikConfiguration
+internal import KwikControl
+internal import KwikCore
+internal import KwikEndpoint
+public import KwikLinux
+public import KwikTelemetry
+internal import KwikTransport
+
+/// A server of Kwik: QUIC towards clients, plain connections towards its own backends. It holds no more than each
+/// stream's window, connects only to what is configured, and leaves every decision about paths to the clients.
+public final class Gateway {
+    private let configuration: GatewayConfiguration
+    private let endpoint: Endpoint
+    private let log: Log
+    private let identity: ServerIdentity
+    private let door: ServerDoor
+    private let socket: UDPSocket
+    private let settings: TransportSettings
+    private var sessions: [SessionID: ServedSession] = [:]
+    /// Links whose hello has not been accepted yet.
+    private var unadmitted: [Newcomer] = []
+    private var status: StatusServer?
+    private var sweep: LoopTimer?
+    private var counters = Counters()
+    private let startedAt = Clock.now()
+    private var finished: [(service: String, stream: JSON)] = []
+
+    private struct Newcomer {
+        var link: PathLink
+        var since: Instant
+    }
+
+    /// Handshakes under way before clients must first show that they own their address (RFC 9000 §8.1.2).
+    private static let retryThreshold = 1_000
+    /// Connections without an accepted hello, in all and from one address.
+    private static let newcomers = 4_096
+    private static let newcomersPerAddress = 256
+    /// From the first datagram to the hello.
+    private static let helloTime = Interval.seconds(10)
+
+    public init(
+        _ configuration: GatewayConfiguration, runtimeDirectory: String?, loop: EventLoop, log: Log
+    ) throws(StartError) {
+        self.configuration = configuration
+        self.log = log
+        do throws(TransportError) {
+            identity = try ServerIdentity(
+                certificate: configuration.identity.certificate.bytes, key: configuration.identity.key.bytes,
+                clientAuthorities: configuration.clientAuthorities?.bytes,
+                clientCertificate: configuration.clientAuthorities == nil ? .none : .required)
+        } catch {
+            throw StartError("\(configuration.identity.certificate.path): \(error)")
+        }
+        door = ServerDoor(secret: RandomBytes.bytes(32))
+        var settings = TransportSettings()
+        settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
+        self.settings = settings
+        let listen = configuration.listen
+        do throws(Errno) {
+            guard let address = SocketAddress(host: listen.host, port: listen.port) else { throw Errno(code: 22) }
+            socket = try UDPSocket(binding: address)
+            endpoint = try Endpoint(loop: loop, maximumRate: configuration.maxRate)
+            try endpoint.add(socket)
+        } catch {
+            throw StartError("can't listen at \(listen) (UDP): \(error)")
+        }
+        try start(loop: loop, runtimeDirectory: runtimeDirectory)
+    }
+
+    private func start(loop: EventLoop, runtimeDirectory: String?) throws(StartError) {
+        endpoint.log = { [unowned self] line in self.log.write(.warning, line) }
+        unsafe endpoint.onUnknown = { [unowned self] datagram, from, to, _ in
+            unsafe self.unknown(datagram, from: from, to: to)
+        }
+        do throws(Errno) {
+            sweep = try loop.timer { [unowned self] in self.sweepUp() }
+            sweep?.arm(at: Clock.now() + .seconds(1))
+            if let runtimeDirectory {
+                status = try StatusServer(loop: loop, path: runtimeDirectory + "/control.sock") {
+                    [unowned self] verb, _ in self.answer(verb)
+                }
+            }
+        } catch {
+            throw StartError("can't start: \(error)")
+        }
+        log.write(.notice, "listening", [
+            LogField("address", socket.localAddress), LogField("server", configuration.serverID),
+            LogField("services", configuration.services.count),
+        ])
+    }
+
+    // MARK: New connections
+
+    private func unknown(_ datagram: UnsafeRawBufferPointer, from: SocketAddress, to: SocketAddress) {
+        let now = endpoint.now
+        guard let remote = SocketAddressBytes(from.bytes), let local = SocketAddressBytes(to.bytes) else { return }
+        let verdict = unsafe withUnsafeTemporaryAllocation(byteCount: 1_500, alignment: 16) { buffer in
+            let verdict = unsafe door.judge(
+                datagram, from: remote, demandRetry: unadmitted.count >= Self.retryThreshold, into: buffer, now: now)
+            if case .reply(let count) = verdict {
+                unsafe endpoint.reply(
+                    UnsafeRawBufferPointer(rebasing: buffer[..<count]), to: from, from: to, through: socket)
+            }
+            return verdict
+        }
+        guard case .accept(let initial) = verdict else { return }
+        let same = unadmitted.count { $0.link.remote.host == from.host }
+        guard unadmitted.count < Self.newcomers, same < Self.newcomersPerAddress else {
+            counters.refusedHellos += 1
+            return
+        }
+        do throws(TransportError) {
+            let connection = try QUICConnection.accept(
+                initial, identity: identity, door: door, local: local, remote: remote, settings: settings, now: now)
+            let link = endpoint.makeLink(connection, socket: socket, local: to, remote: from, isClient: false)
+            endpoint.route(initial.destination, to: link)
+            unadmitted.append(Newcomer(link: link, since: now))
+            link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
+            link.onClosed = { [unowned self, unowned link] error in self.closed(link, error) }
+            unsafe link.received(datagram, from: from, to: to, ecn: 0, now: now)
+        } catch {
+            log.write(.warning, "connection refused", [LogField("client", from), LogField("reason", error)])
+        }
+    }
+
+    private func closed(_ link: PathLink, _ error: TransportError?) {
+        let wasAdmitted = !unadmitted.contains { $0.link === link }
+        unadmitted.removeAll { $0.link === link }
+        guard let error else { return }
+        let level: Log.Level = wasAdmitted ? .info : .warning
+        log.write(level, wasAdmitted ? "path closed" : "path refused", [
+            LogField("client", link.remote), LogField("reason", error),
+        ])
+    }
+
+    private func control(_ message: KCPMessage, on link: PathLink) {
+        guard case .clientHello(let hello) = message.payload else {
+            // Messages of later versions and reports are for those who understand them.
+            if link.driver == nil { link.close(.protocolViolation, reason: "the hello comes first") }
+            return
+        }
+        guard link.driver == nil else {
+            link.close(.protocolViolation, reason: "a second hello")
+            return
+        }
+        do throws(HelloRefusal) {
+            try admit(hello, message.header, on: link)
+        } catch {
+            counters.refusedHellos += 1
+            log.write(error.isSecurity ? .warning : .notice, "path refused", [
+                LogField("client", link.remote), LogField("service", hello.service), LogField("reason", error.reason),
+            ])
+            link.close(error.code, reason: error.reason)
+        }
+    }
+
+    private func admit(_ hello: ClientHello, _ header: MessageHeader, on link: PathLink) throws(HelloRefusal) {
+        let service = try Admission.service(for: hello, in: configuration.services)
+        guard let id = header.session else {
+            throw HelloRefusal(code: .protocolViolation, reason: "no session id")
+        }
+        let known = sessions[id]
+        if let known {
+            try Admission.join(
+                known, hello, service: service, connection: link.connection, server: configuration.serverID)
+        } else if sessions.count >= configuration.maxSessions {
+            throw HelloRefusal(code: .resourceLimit, reason: "too many sessions")
+        }
+        let session = known ?? makeSession(id, service)
+        unadmitted.removeAll { $0.link === link }
+        var answer = ServerHello()
+        answer.accepted = true
+        answer.serverID = configuration.serverID
+        answer.roles = service.roles
+        answer.joinSecret = session.joinSecret
+        answer.resumed = known != nil
+        answer.version = Admission.version
+        var limits = SessionLimits()
+        limits.maxStreams = UInt32(clamping: service.maxStreams)
+        limits.maxWindowBytes = service.maxWindow
+        answer.limits = limits
+        var reply = MessageHeader(messageID: header.messageID, session: id)
+        reply.priority = .high
+        link.sendControl(KCPMessage(.serverHello(answer), header: reply))
+        log.write(.info, "path accepted", [
+            LogField("client", link.remote), LogField("service", service.name), LogField("session", id.hexadecimal),
+        ])
+        session.driver.adopt(link, traits: PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil))
+    }
+
+    private func makeSession(_ id: SessionID, _ service: GatewayService) -> ServedSession {
+        let session = ServedSession(id: id, service: service, endpoint: endpoint, memory: configuration.memory)
+        session.onEvent = { [unowned self] event in
+            self.counters.count(event)
+            self.log.write(describe(event))
+        }
+        sessions[id] = session
+        counters.sessions += 1
+        return session
+    }
+
+    // MARK: Time and the end
+
+    private func sweepUp() {
+        let now = Clock.now()
+        sweep?.arm(at: now + .seconds(1))
+        for newcomer in unadmitted where now > newcomer.since + Self.helloTime {
+            log.write(.notice, "path refused", [
+                LogField("client", newcomer.link.remote), LogField("reason", "no hello in time"),
+            ])
+            newcomer.link.close(.protocolViolation, reason: "no hello in time")
+        }
+        for (id, session) in sessions where session.core.isExpired {
+            session.close()
+            endpoint.remove(session.driver)
+            sessions[id] = nil
+        }
+    }
+
+    /// Tells every client that this process stops, and closes all.
+    public func stop() {
+        endpoint.closeAll(.draining, reason: "the gateway stops")
+        for session in sessions.values { session.close() }
+        sessions = [:]
+        status?.close()
+    }
+
+    private func answer(_ verb: String) -> JSON {
+        guard verb == "status" else { return .object([("error", .string("unknown verb"))]) }
+        let now = Clock.now()
+        let services = configuration.services.map { service in
+            let own = sessions.values.filter { $0.service.name == service.name }
+            let list = own.map { StatusShape.Session(report: $0.core.report(now: now)) }
+            return StatusShape.service(
+                name: service.name, policy: nil, servers: [], sessions: list, finished: [], now: now)
+        }
+        return StatusShape.document(
+            pid: Environment.processID, uptime: now - startedAt, version: Version.text, counters: counters, services: services)
+    }
+}

@@ -1,0 +1,62 @@
+internal import KwikConfiguration
+internal import KwikCore
+internal import KwikEndpoint
+internal import KwikLinux
+internal import KwikTelemetry
+
+/// One client's session with one service: its core, the driver of its paths, and a backend for each stream.
+final class ServedSession {
+    let id: SessionID
+    let service: GatewayService
+    let joinSecret: [UInt8]
+    let core: GatewaySession
+    let driver: SessionDriver
+    private let taggers: BlockTaggers
+    private let loop: EventLoop
+    private var backends: [StreamID: Backend] = [:]
+    /// Every event, for log and counters.
+    var onEvent: (Event) -> Void = { _ in }
+    /// The last reports of streams that are over, oldest first.
+    private(set) var finished: [StreamReport] = []
+
+    init(id: SessionID, service: GatewayService, endpoint: Endpoint, memory: UInt64) {
+        self.id = id
+        self.service = service
+        loop = endpoint.loop
+        joinSecret = RandomBytes.bytes(Join.secretLength)
+        taggers = BlockTaggers(joinSecret: joinSecret)
+        var limits = GatewayLimits()
+        limits.windowPerStream = service.maxWindow
+        limits.windowPerSession = memory
+        limits.streams = service.maxStreams
+        core = unsafe GatewaySession(
+            roles: service.roles, integrity: .standard, tagger: taggers.tagger, limits: limits)
+        driver = endpoint.makeDriver(SessionDoor(core))
+        driver.role = { [unowned self] action in self.perform(action) }
+    }
+
+    private func perform(_ action: Action) {
+        switch action {
+        case .connect(let stream, let options):
+            let backend = Backend(stream: stream, driver: driver)
+            backends[stream] = backend
+            backend.connect(to: service.backend, options: options, loop: loop)
+        case .deliver(let stream): backends[stream]?.deliver()
+        case .accept(let stream): backends[stream]?.accept()
+        case .endLocal(let stream, let end): backends[stream]?.end(end)
+        case .setOption(let stream, let option): backends[stream]?.set(option)
+        case .release(let stream):
+            backends.removeValue(forKey: stream)?.close()
+            taggers.forget(stream)
+        case .event(let event): onEvent(event)
+        case .opened, .open, .send, .finish, .abandon, .stop, .probe, .endPath:
+            preconditionFailure("not a gateway's part")
+        }
+    }
+
+    /// The gateway stops: every backend is closed.
+    func close() {
+        for backend in backends.values { backend.close() }
+        backends = [:]
+    }
+}

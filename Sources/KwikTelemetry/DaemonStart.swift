@@ -1,0 +1,68 @@
+internal import Glibc
+public import KwikLinux
+
+/// What both daemons do before they serve: options, log, limits, signals.
+public enum DaemonStart {
+    /// Exit statuses (sysexits.h has more; systemd and people need these three).
+    public static let failure: Int32 = 1
+    public static let usage: Int32 = 2
+
+    public static func options(_ arguments: [String], usage text: String) -> Options {
+        do throws(OptionError) {
+            let options = try Options(Array(arguments.dropFirst()), declared: [
+                Options.Declaration("config", letter: "c", takesValue: true),
+                Options.Declaration("foreground", letter: "f"), Options.Declaration("check"),
+                Options.Declaration("version", letter: "V"), Options.Declaration("help", letter: "h"),
+            ])
+            if options.has("help") {
+                print(text)
+                exit(0)
+            }
+            if options.has("version") {
+                print(Version.text)
+                exit(0)
+            }
+            if let operand = options.operands.first { die("unexpected '\(operand)'\n\(text)", usage) }
+            return options
+        } catch {
+            die("\(error)\n\(text)", usage)
+        }
+    }
+
+    /// One line on standard error, and the end.
+    public static func die(_ message: String, _ status: Int32) -> Never {
+        let line = Array((message + "\n").utf8)
+        _ = try? Files.writeAll(2, line)
+        exit(status)
+    }
+
+    public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+
+    /// As many descriptors as the system lets this process have, and no death by a closed socket.
+    public static func prepareProcess() {
+        var limit = rlimit()
+        let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        if unsafe getrlimit(kind, &limit) == 0 {
+            limit.rlim_cur = limit.rlim_max
+            _ = unsafe setrlimit(kind, &limit)
+        }
+        _ = signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// Stops the loop on SIGTERM and SIGINT.
+    public static func stopOnSignals(_ loop: EventLoop, _ log: Log) throws(Errno) {
+        for number in [SIGTERM, SIGINT] {
+            try loop.signal(number) { [unowned loop] in
+                log.write(.notice, "stopping", [LogField("signal", number)])
+                loop.stop(0)
+            }
+        }
+    }
+}
+
+/// Why a daemon could not start, for people.
+public struct StartError: Error, CustomStringConvertible {
+    public let description: String
+
+    public init(_ description: String) { self.description = description }
+}
