@@ -135,7 +135,8 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         let world = GatewayWorld()
         world.up()
         let sample = PathSample(
-            srtt: .milliseconds(600), rttVariation: .zero, probeTimeout: .zero, congestionWindow: 1, inFlight: 0)
+            srtt: .milliseconds(600), rttVariation: .zero, probeTimeout: .zero, congestionWindow: 1,
+            inFlight: 0)
         world.handle(.sample(PathID(1), sample))
         world.preface(main, one, leaseOfTwo)
         world.tick(after: .milliseconds(1_799))

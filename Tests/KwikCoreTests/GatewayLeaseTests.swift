@@ -8,7 +8,9 @@ private let size = Block.size
 private func blocks(_ first: UInt64, _ last: UInt64) -> ByteRange { ByteRange(first * size, last * size) }
 
 /// A connected stream with a wide window whose backend has given `count` bytes.
-private func world(_ count: Int, role: Preface.Role = .stream, limits: GatewayLimits = .init()) -> GatewayWorld {
+private func world(
+    _ count: Int, role: Preface.Role = .stream, limits: GatewayLimits = GatewayLimits()
+) -> GatewayWorld {
     let world = GatewayWorld(limits: limits)
     world.up()
     world.up(PathID(2))
@@ -18,7 +20,7 @@ private func world(_ count: Int, role: Preface.Role = .stream, limits: GatewayLi
     return world
 }
 
-private func tags(_ range: ByteRange, end: UInt64 = .max) -> [BlockTag] {
+private func tags(_ range: ByteRange) -> [BlockTag] {
     (range.start / size..<(range.end + size - 1) / size).map { block in
         let bytes = ByteRange(block * size, min((block + 1) * size, range.end))
         return GatewayChecks.tag(one, block, GatewayWorld.content(bytes))
@@ -67,7 +69,8 @@ private func tags(_ range: ByteRange, end: UInt64 = .max) -> [BlockTag] {
         #expect(world.frames(main).last == .carved(sequence: 1, []))
         world.handle(.localEnded(one, closed: false))
         world.receive(main, .carve(sequence: 2, [last]))
-        #expect(world.frames(main).suffix(2) == [.carved(sequence: 2, [last]), .tag(firstBlock: 2, tags(last))])
+        let told: [Frame] = [.carved(sequence: 2, [last]), .tag(firstBlock: 2, tags(last))]
+        #expect(world.frames(main).suffix(2) == told)
         let sum = GatewayChecks.fin(ByteRange(0, last.end), GatewayWorld.content)
         #expect(world.frames(main).contains(.fin(base: 0, final: last.end, sum: sum, closed: false)))
         world.lease(channel(4, on: 2), one, last, window: 1 << 22)
