@@ -17,7 +17,9 @@ public final class Endpoint {
     /// The instant of this turn.
     public private(set) var now: Instant
     /// A datagram that no link knows: a client's first one, at a gateway.
-    public var onUnknown: (UnsafeRawBufferPointer, SocketAddress, SocketAddress, UDPSocket) -> Void = { _, _, _, _ in }
+    public var onUnknown: (UnsafeRawBufferPointer, SocketAddress, SocketAddress, UDPSocket) -> Void = {
+        _, _, _, _ in
+    }
     /// One line for the log.
     public var log: (String) -> Void = { _ in }
 
@@ -99,7 +101,8 @@ public final class Endpoint {
 
     /// A path over this connection, whose datagrams go through `socket`.
     public func makeLink(
-        _ connection: QUICConnection, socket: UDPSocket, local: SocketAddress, remote: SocketAddress, isClient: Bool
+        _ connection: QUICConnection, socket: UDPSocket, local: SocketAddress, remote: SocketAddress,
+        isClient: Bool
     ) -> PathLink {
         let link = PathLink(
             id: PathID(nextPath), connection: connection, socket: socket, local: local, remote: remote,
@@ -200,8 +203,8 @@ public final class Endpoint {
         return false
     }
 
-    /// What a session may queue on a path now: what the congestion window has room for, and 20 ms more, so that
-    /// later blocks are not begun and there is something to carve (protocol.md §5).
+    /// What a session may queue on a path now: what the congestion window has room for, and 20 ms more, so
+    /// that later blocks are not begun and there is something to carve (protocol.md §5).
     private func room(_ link: PathLink) -> Int {
         let sample = link.connection.sample
         var rate = Double(sample.congestionWindow) / max(sample.srtt.seconds, 0.000_1)
@@ -255,7 +258,8 @@ public final class Endpoint {
     private func flushStalled(_ door: Door) {
         guard var stalled = door.stalled else { return }
         let result = unsafe door.socket.send(
-            stalled.bytes.bytes, segment: stalled.segment, to: stalled.to, ecn: stalled.ecn, from: stalled.from)
+            stalled.bytes.bytes, segment: stalled.segment, to: stalled.to, ecn: stalled.ecn,
+            from: stalled.from)
         if case .wouldBlock(let sent) = result {
             stalled.bytes.removeFirst(sent)
             door.stalled = stalled
@@ -266,8 +270,10 @@ public final class Endpoint {
     }
 
     /// One datagram outside any connection (version negotiation, Retry, reset).
-    public func reply(_ bytes: UnsafeRawBufferPointer, to remote: SocketAddress, from local: SocketAddress,
-                      through socket: UDPSocket) {
+    public func reply(
+        _ bytes: UnsafeRawBufferPointer, to remote: SocketAddress, from local: SocketAddress,
+        through socket: UDPSocket
+    ) {
         shaper?.spend(bytes.count)
         _ = unsafe socket.send(bytes, segment: bytes.count, to: remote, ecn: 0, from: local)
     }

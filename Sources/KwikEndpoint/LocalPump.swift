@@ -1,8 +1,9 @@
 public import KwikCore
 public import KwikLinux
 
-/// Moves bytes between one stream and its local socket, and tells the session what the socket says. How the socket
-/// is read and written is its owner's: a program's end of a pair and a backend's TCP differ in that alone.
+/// Moves bytes between one stream and its local socket, and tells the session what the socket says. How the
+/// socket is read and written is its owner's: a program's end of a pair and a backend's TCP differ in that
+/// alone.
 public final class LocalPump {
     @safe
     public struct Socket {

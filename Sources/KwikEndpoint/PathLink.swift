@@ -42,7 +42,8 @@ public final class PathLink {
     public static let controlStream: Int64 = 0
 
     init(
-        id: PathID, connection: QUICConnection, socket: UDPSocket, local: SocketAddress, remote: SocketAddress,
+        id: PathID, connection: QUICConnection, socket: UDPSocket, local: SocketAddress,
+        remote: SocketAddress,
         isClient: Bool, endpoint: Endpoint
     ) {
         self.socket = socket

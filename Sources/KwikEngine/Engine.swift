@@ -37,7 +37,9 @@ public final class Engine {
                 entry, engine: configuration, clientID: clientID, endpoint: endpoint, log: log)
             services.append(service)
             for address in entry.addresses {
-                if let address = SocketAddress(host: address.host, port: address.port) { served[address] = service }
+                if let address = SocketAddress(host: address.host, port: address.port) {
+                    served[address] = service
+                }
             }
         }
         try open(listener: listener, loop: loop)
@@ -52,23 +54,29 @@ public final class Engine {
             }
         }
         do throws(Errno) {
-            let fd = listener >= 0 ? listener : try UnixSocket.listen(
-                path: directory + "/engine.sock", mode: 0o600, .seqpacket)
+            let fd =
+                listener >= 0
+                ? listener
+                : try UnixSocket.listen(
+                    path: directory + "/engine.sock", mode: 0o600, .seqpacket)
             door = try ProgramDoor(
                 loop: loop, listener: fd,
                 log: { [unowned self] line in self.log.write(.notice, line) },
                 decide: { [unowned self] request in self.decide(request.destination) },
                 connected: { [unowned self] connection in self.connected(connection) })
-            status = try StatusServer(loop: loop, path: directory + "/control.sock") { [unowned self] verb, _ in
+            status = try StatusServer(loop: loop, path: directory + "/control.sock") {
+                [unowned self] verb, _ in
                 self.answer(verb)
             }
             try ServedMap.write(directory + "/served", Array(served.keys))
         } catch {
             throw StartError("\(directory): \(error)")
         }
-        log.write(.notice, "engine started", [
-            LogField("directory", directory), LogField("services", services.count),
-        ])
+        log.write(
+            .notice, "engine started",
+            [
+                LogField("directory", directory), LogField("services", services.count),
+            ])
     }
 
     private func decide(_ destination: SocketAddress) -> Verdict {

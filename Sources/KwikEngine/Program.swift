@@ -35,7 +35,9 @@ final class Program {
         guard !isOver else { return }
         if isPending {
             // The program gave up while its connect was pending.
-            if !readiness.isDisjoint(with: [.hangup, .error]) { driver.input(.localAborted(stream, errno: 0)) }
+            if !readiness.isDisjoint(with: [.hangup, .error]) {
+                driver.input(.localAborted(stream, errno: 0))
+            }
             return
         }
         if readiness.contains(.writable) { pump.writable() }

@@ -66,7 +66,8 @@ final class ServerPath {
     }
 
     private func connect(_ entry: ServerEntry, _ recipe: Recipe, _ remote: SocketAddress) throws(Failure) {
-        guard let local = SocketAddressBytes(socket.localAddress.bytes), let far = SocketAddressBytes(remote.bytes)
+        guard let local = SocketAddressBytes(socket.localAddress.bytes),
+            let far = SocketAddressBytes(remote.bytes)
         else { throw Failure(reason: "no address", isPermanent: true) }
         do throws(TransportError) {
             let connection = try QUICConnection.connect(
@@ -99,8 +100,10 @@ final class ServerPath {
         hello.service = recipe.service
         if let token = recipe.token { hello.credential = .bearerToken(token) }
         if !entry.joinSecret.isEmpty {
-            hello.joinProof = Join.proof(
-                secret: entry.joinSecret, connection: link.connection, session: recipe.session, server: entry.name)
+            hello.joinProof =
+                Join.proof(
+                    secret: entry.joinSecret, connection: link.connection, session: recipe.session,
+                    server: entry.name)
                 ?? []
         }
         var header = MessageHeader(messageID: 1, session: recipe.session)

@@ -37,7 +37,8 @@ final class Service {
     static let nativeAfter = Interval.seconds(1)
 
     init(
-        _ configuration: EngineService, engine: EngineConfiguration, clientID: String, endpoint: Endpoint, log: Log
+        _ configuration: EngineService, engine: EngineConfiguration, clientID: String, endpoint: Endpoint,
+        log: Log
     ) throws(StartError) {
         self.configuration = configuration
         self.endpoint = endpoint
@@ -92,9 +93,11 @@ final class Service {
         let reasons = servers.compactMap { entry in
             entry.refused.map { "\(entry.configuration.name): \($0)" }
         }
-        log.write(.warning, "no server reachable, programs connect natively", [
-            LogField("service", configuration.name), LogField("reason", reasons.joined(separator: "; ")),
-        ])
+        log.write(
+            .warning, "no server reachable, programs connect natively",
+            [
+                LogField("service", configuration.name), LogField("reason", reasons.joined(separator: "; ")),
+            ])
     }
 
     func connected(_ connection: ProgramConnection) {
@@ -125,7 +128,8 @@ final class Service {
     /// Attempts that are due, programs that waited long enough, and the next look at both.
     private func advance() {
         let now = Clock.now()
-        for (stream, program) in programs where program.isPending && now >= program.openedAt + Self.nativeAfter {
+        for (stream, program) in programs
+        where program.isPending && now >= program.openedAt + Self.nativeAfter {
             guard !paths.contains(where: \.isUp) else { continue }
             programs[stream] = nil
             driver.input(.localAborted(stream, errno: 0))
@@ -158,7 +162,8 @@ final class Service {
             path.onFailed = { [unowned self, unowned path] failure in self.failed(path, failure) }
             path.onDown = { [unowned self, unowned path] error in self.down(path, error) }
             path.onRemoval = { [unowned self] reason in
-                self.log.write(.notice, "server stops", [LogField("server", server.value), LogField("reason", reason)])
+                self.log.write(
+                    .notice, "server stops", [LogField("server", server.value), LogField("reason", reason)])
             }
         } catch {
             note(index, error)
@@ -194,10 +199,12 @@ final class Service {
     private func down(_ path: ServerPath, _ error: TransportError?) {
         paths.removeAll { $0 === path }
         if let error {
-            log.write(.notice, "path closed", [
-                LogField("service", configuration.name), LogField("server", name(path.server)),
-                LogField("reason", error),
-            ])
+            log.write(
+                .notice, "path closed",
+                [
+                    LogField("service", configuration.name), LogField("server", name(path.server)),
+                    LogField("reason", error),
+                ])
         }
         manager.failed(path.server, permanent: false, now: Clock.now())
         advance()
@@ -208,10 +215,13 @@ final class Service {
         let isNews = servers[index].refused != failure.reason
         servers[index].refused = failure.reason
         guard isNews else { return }
-        log.write(failure.isPermanent ? .warning : .notice, "path refused", [
-            LogField("service", configuration.name), LogField("server", servers[index].configuration.name),
-            LogField("address", servers[index].configuration.address), LogField("reason", failure.reason),
-        ])
+        log.write(
+            failure.isPermanent ? .warning : .notice, "path refused",
+            [
+                LogField("service", configuration.name),
+                LogField("server", servers[index].configuration.name),
+                LogField("address", servers[index].configuration.address), LogField("reason", failure.reason),
+            ])
     }
 
     func name(_ id: ServerID) -> String {
@@ -262,7 +272,9 @@ final class Service {
                 id: entry.id, name: entry.configuration.name, address: "\(entry.configuration.address)",
                 roles: entry.configuration.roles, refused: entry.refused)
         }
-        let own = StatusShape.Session(report: session.report(now: now)) { [self] in programs[$0]?.connection.pid }
+        let own = StatusShape.Session(report: session.report(now: now)) { [self] in
+            programs[$0]?.connection.pid
+        }
         return StatusShape.service(
             name: configuration.name, policy: configuration.policy.rawValue, servers: shown, sessions: [own],
             finished: finished, now: now)

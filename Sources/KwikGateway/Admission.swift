@@ -21,7 +21,8 @@ enum Admission {
     ) throws(HelloRefusal) -> GatewayService {
         guard hello.version == version else {
             throw HelloRefusal(
-                code: .protocolViolation, reason: "protocol version \(hello.version), this gateway speaks \(version)")
+                code: .protocolViolation,
+                reason: "protocol version \(hello.version), this gateway speaks \(version)")
         }
         guard let service = services.first(where: { $0.name == hello.service }) else {
             throw HelloRefusal(code: .unknownService, reason: "unknown service")
@@ -34,7 +35,9 @@ enum Admission {
         let shown = Cryptography.sha256(Array(token.utf8))
         var matches = false
         for known in service.tokens {
-            if Cryptography.constantTimeEqual(Cryptography.sha256(Array(known.utf8)), shown) { matches = true }
+            if Cryptography.constantTimeEqual(Cryptography.sha256(Array(known.utf8)), shown) {
+                matches = true
+            }
         }
         guard matches else {
             throw HelloRefusal(code: .unauthenticated, reason: "wrong token", isSecurity: true)

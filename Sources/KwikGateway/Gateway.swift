@@ -6,8 +6,9 @@ public import KwikLinux
 public import KwikTelemetry
 internal import KwikTransport
 
-/// A server of Kwik: QUIC towards clients, plain connections towards its own backends. It holds no more than each
-/// stream's window, connects only to what is configured, and leaves every decision about paths to the clients.
+/// A server of Kwik: QUIC towards clients, plain connections towards its own backends. It holds no more than
+/// each stream's window, connects only to what is configured, and leaves every decision about paths to the
+/// clients.
 public final class Gateway {
     private let configuration: GatewayConfiguration
     private let endpoint: Endpoint
@@ -57,7 +58,9 @@ public final class Gateway {
         self.settings = settings
         let listen = configuration.listen
         do throws(Errno) {
-            guard let address = SocketAddress(host: listen.host, port: listen.port) else { throw Errno(code: 22) }
+            guard let address = SocketAddress(host: listen.host, port: listen.port) else {
+                throw Errno(code: 22)
+            }
             socket = try UDPSocket(binding: address)
             endpoint = try Endpoint(loop: loop, maximumRate: configuration.maxRate)
             try endpoint.add(socket)
@@ -83,20 +86,25 @@ public final class Gateway {
         } catch {
             throw StartError("can't start: \(error)")
         }
-        log.write(.notice, "listening", [
-            LogField("address", socket.localAddress), LogField("server", configuration.serverID),
-            LogField("services", configuration.services.count),
-        ])
+        log.write(
+            .notice, "listening",
+            [
+                LogField("address", socket.localAddress), LogField("server", configuration.serverID),
+                LogField("services", configuration.services.count),
+            ])
     }
 
     // MARK: New connections
 
     private func unknown(_ datagram: UnsafeRawBufferPointer, from: SocketAddress, to: SocketAddress) {
         let now = endpoint.now
-        guard let remote = SocketAddressBytes(from.bytes), let local = SocketAddressBytes(to.bytes) else { return }
+        guard let remote = SocketAddressBytes(from.bytes), let local = SocketAddressBytes(to.bytes) else {
+            return
+        }
         let verdict = unsafe withUnsafeTemporaryAllocation(byteCount: 1_500, alignment: 16) { buffer in
             let verdict = unsafe door.judge(
-                datagram, from: remote, demandRetry: unadmitted.count >= Self.retryThreshold, into: buffer, now: now)
+                datagram, from: remote, demandRetry: unadmitted.count >= Self.retryThreshold, into: buffer,
+                now: now)
             if case .reply(let count) = verdict {
                 unsafe endpoint.reply(
                     UnsafeRawBufferPointer(rebasing: buffer[..<count]), to: from, from: to, through: socket)
@@ -111,7 +119,8 @@ public final class Gateway {
         }
         do throws(TransportError) {
             let connection = try QUICConnection.accept(
-                initial, identity: identity, door: door, local: local, remote: remote, settings: settings, now: now)
+                initial, identity: identity, door: door, local: local, remote: remote, settings: settings,
+                now: now)
             let link = endpoint.makeLink(connection, socket: socket, local: to, remote: from, isClient: false)
             endpoint.route(initial.destination, to: link)
             unadmitted.append(Newcomer(link: link, since: now))
@@ -128,9 +137,11 @@ public final class Gateway {
         unadmitted.removeAll { $0.link === link }
         guard let error else { return }
         let level: Log.Level = wasAdmitted ? .info : .warning
-        log.write(level, wasAdmitted ? "path closed" : "path refused", [
-            LogField("client", link.remote), LogField("reason", error),
-        ])
+        log.write(
+            level, wasAdmitted ? "path closed" : "path refused",
+            [
+                LogField("client", link.remote), LogField("reason", error),
+            ])
     }
 
     private func control(_ message: KCPMessage, on link: PathLink) {
@@ -147,14 +158,18 @@ public final class Gateway {
             try admit(hello, message.header, on: link)
         } catch {
             counters.refusedHellos += 1
-            log.write(error.isSecurity ? .warning : .notice, "path refused", [
-                LogField("client", link.remote), LogField("service", hello.service), LogField("reason", error.reason),
-            ])
+            log.write(
+                error.isSecurity ? .warning : .notice, "path refused",
+                [
+                    LogField("client", link.remote), LogField("service", hello.service),
+                    LogField("reason", error.reason),
+                ])
             link.close(error.code, reason: error.reason)
         }
     }
 
-    private func admit(_ hello: ClientHello, _ header: MessageHeader, on link: PathLink) throws(HelloRefusal) {
+    private func admit(_ hello: ClientHello, _ header: MessageHeader, on link: PathLink) throws(HelloRefusal)
+    {
         let service = try Admission.service(for: hello, in: configuration.services)
         guard let id = header.session else {
             throw HelloRefusal(code: .protocolViolation, reason: "no session id")
@@ -182,14 +197,19 @@ public final class Gateway {
         var reply = MessageHeader(messageID: header.messageID, session: id)
         reply.priority = .high
         link.sendControl(KCPMessage(.serverHello(answer), header: reply))
-        log.write(.info, "path accepted", [
-            LogField("client", link.remote), LogField("service", service.name), LogField("session", id.hexadecimal),
-        ])
-        session.driver.adopt(link, traits: PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil))
+        log.write(
+            .info, "path accepted",
+            [
+                LogField("client", link.remote), LogField("service", service.name),
+                LogField("session", id.hexadecimal),
+            ])
+        session.driver.adopt(
+            link, traits: PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil))
     }
 
     private func makeSession(_ id: SessionID, _ service: GatewayService) -> ServedSession {
-        let session = ServedSession(id: id, service: service, endpoint: endpoint, memory: configuration.memory)
+        let session = ServedSession(
+            id: id, service: service, endpoint: endpoint, memory: configuration.memory)
         session.onEvent = { [unowned self] event in
             self.counters.count(event)
             self.log.write(describe(event))
@@ -205,9 +225,11 @@ public final class Gateway {
         let now = Clock.now()
         sweep?.arm(at: now + .seconds(1))
         for newcomer in unadmitted where now > newcomer.since + Self.helloTime {
-            log.write(.notice, "path refused", [
-                LogField("client", newcomer.link.remote), LogField("reason", "no hello in time"),
-            ])
+            log.write(
+                .notice, "path refused",
+                [
+                    LogField("client", newcomer.link.remote), LogField("reason", "no hello in time"),
+                ])
             newcomer.link.close(.protocolViolation, reason: "no hello in time")
         }
         for (id, session) in sessions where session.core.isExpired {
@@ -235,6 +257,7 @@ public final class Gateway {
                 name: service.name, policy: nil, servers: [], sessions: list, finished: [], now: now)
         }
         return StatusShape.document(
-            pid: Environment.processID, uptime: now - startedAt, version: Version.text, counters: counters, services: services)
+            pid: Environment.processID, uptime: now - startedAt, version: Version.text, counters: counters,
+            services: services)
     }
 }

@@ -38,7 +38,8 @@ public enum GatewayProgram {
     }
 
     /// Errors of the start leave the program here, so that the loop's own stay typed.
-    private static func start(_ configuration: GatewayConfiguration, _ loop: EventLoop, _ log: Log) -> Gateway {
+    private static func start(_ configuration: GatewayConfiguration, _ loop: EventLoop, _ log: Log) -> Gateway
+    {
         do throws(StartError) {
             return try Gateway(
                 configuration, runtimeDirectory: configuration.runtimeDirectory, loop: loop, log: log)

@@ -3,9 +3,11 @@
 extension ClientSession {
     /// Whether replicas may be engaged for the stream at some time: then it is looked at every tick.
     func wouldEngage(_ stream: ClientStream, now: Instant) -> Bool {
-        guard settings.replicas, !stream.deaf, stream.fin == nil, stream.firstData != nil, stream.up.heldFrom == 0
+        guard settings.replicas, !stream.deaf, stream.fin == nil, stream.firstData != nil,
+            stream.up.heldFrom == 0
         else { return false }
-        return stream.progress > stream.down.front && paths.contains { isCandidate($0, for: stream, now: now) }
+        return stream.progress > stream.down.front
+            && paths.contains { isCandidate($0, for: stream, now: now) }
     }
 
     private func isCandidate(_ path: ClientPath, for stream: ClientStream, now: Instant) -> Bool {
@@ -16,8 +18,9 @@ extension ClientSession {
         return stream.parts[index].ended == .parked || stream.parts[index].ended == .pathDown
     }
 
-    /// Network-limited and bulk: the primary's backend is more than a round trip ahead of what the path brings, the
-    /// program drains what arrives, and it has been so for long enough to be worth a replica's work.
+    /// Network-limited and bulk: the primary's backend is more than a round trip ahead of what the path
+    /// brings, the program drains what arrives, and it has been so for long enough to be worth a replica's
+    /// work.
     func engage(_ stream: ClientStream, now: Instant) {
         guard wouldEngage(stream, now: now), let own = stream.own, let path = path(own.path), path.isActive,
             let first = stream.firstData
@@ -25,13 +28,17 @@ extension ClientSession {
         if let until = stream.parkedUntil, now < until { return }
         let ahead = stream.progress - min(stream.progress, stream.ownHighest)
         let roundTrip = UInt64(path.estimate * (path.sample.srtt + .milliseconds(20)).seconds)
-        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < stream.granted / 2 else { return }
+        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < stream.granted / 2 else {
+            return
+        }
         guard stream.down.highest >= Tuning.bulkBytes || now - first >= Tuning.bulkTime else { return }
         // On a short path the start-up is over within milliseconds, and what it reaches alone is then known.
         if path.rate.startingUp, path.sample.srtt < Tuning.shortPath, now - first < .seconds(1) { return }
         var engaged = false
         for candidate in paths where isCandidate(candidate, for: stream, now: now) {
-            guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else { continue }
+            guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else {
+                continue
+            }
             engage(stream, on: candidate)
             engaged = true
         }
@@ -57,11 +64,13 @@ extension ClientSession {
         event(.replicaEngaged(stream.id, path.server))
     }
 
-    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each time.
+    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each
+    /// time.
     func judgeTrial(_ stream: ClientStream, now: Instant) {
         guard let trial = stream.trial, now >= trial.endsAt else { return }
         stream.trial = nil
-        let rate = Double(stream.down.front - min(trial.frontAtStart, stream.down.front))
+        let rate =
+            Double(stream.down.front - min(trial.frontAtStart, stream.down.front))
             / max((now - trial.startedAt).seconds, 0.001)
         // A program that does not drain, or a backend that gives no more, says nothing about the replicas.
         guard rate < Tuning.worthwhile * trial.alone, stream.down.unread < stream.granted / 2,
@@ -73,7 +82,8 @@ extension ClientSession {
         stream.parks += 1
     }
 
-    /// The replica serves this stream no longer: its leases are given back, what it sent and is unverified dropped.
+    /// The replica serves this stream no longer: its leases are given back, what it sent and is unverified
+    /// dropped.
     func endPart(_ index: Int, of stream: ClientStream, _ end: ReplicaEnd, now: Instant) {
         let part = stream.parts[index]
         guard part.ended == nil else { return }

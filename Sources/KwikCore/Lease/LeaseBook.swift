@@ -29,7 +29,8 @@ final class Lease {
 /// Who was asked for which bytes of one stream, and what came of it.
 ///
 /// Invariants:
-/// 1. `orphans ⊆ claims`: carved blocks that nobody is working on; they never return to the primary's own sender.
+/// 1. `orphans ⊆ claims`: carved blocks that nobody is working on; they never return to the primary's own
+/// sender.
 /// 2. A claimed block is in a lease, an orphan, or complete and waiting for its tag.
 /// 3. A copy belongs to one server alone, so a mismatch blames exactly who sent it.
 struct LeaseBook {
@@ -86,7 +87,9 @@ struct LeaseBook {
         copies[CopyKey(server: server, block: Block.index(of: range.start))]?.commit(range) ?? 0
     }
 
-    func copy(_ server: ServerID, of block: UInt64) -> BlockCopy? { copies[CopyKey(server: server, block: block)] }
+    func copy(_ server: ServerID, of block: UInt64) -> BlockCopy? {
+        copies[CopyKey(server: server, block: block)]
+    }
 
     mutating func dropCopy(_ server: ServerID, of block: UInt64) {
         copies[CopyKey(server: server, block: block)] = nil

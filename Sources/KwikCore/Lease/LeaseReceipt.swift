@@ -3,7 +3,9 @@
 extension ClientSession {
     /// The primary's answer to CARVE is authoritative: what it did not grant stays its own.
     func carved(_ sequence: UInt64, _ granted: [ByteRange], of stream: ClientStream, now: Instant) {
-        guard let index = stream.book.pendingCarves.firstIndex(where: { $0.sequence == sequence }) else { return }
+        guard let index = stream.book.pendingCarves.firstIndex(where: { $0.sequence == sequence }) else {
+            return
+        }
         let asked = stream.book.pendingCarves.remove(at: index).ranges
         var refused = RangeSet()
         for range in asked { refused.insert(range) }
@@ -11,9 +13,11 @@ extension ClientSession {
         for range in refused.ranges {
             stream.book.claims.remove(range)
             stream.book.orphans.remove(range)
-            for lease in stream.book.leases where lease.range.overlaps(range) && lease.server != stream.primary {
+            for lease in stream.book.leases
+            where lease.range.overlaps(range) && lease.server != stream.primary {
                 lease.refused += lease.range.intersection(range).count
-                // A lease that is mostly refused brings nothing: what was granted of it goes to somebody at once.
+                // A lease that is mostly refused brings nothing: what was granted of it goes to somebody at
+                // once.
                 if lease.refused * 2 > lease.range.count { giveBack(lease, of: stream, abandon: true) }
             }
             for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
@@ -25,7 +29,9 @@ extension ClientSession {
     func takeTags(_ first: UInt64, _ tags: [BlockTag], of stream: ClientStream, now: Instant) {
         for (offset, tag) in tags.enumerated() {
             let block = first + UInt64(offset)
-            guard stream.book.claims.contains(Block.start(of: block)), !isSettled(block, of: stream) else { continue }
+            guard stream.book.claims.contains(Block.start(of: block)), !isSettled(block, of: stream) else {
+                continue
+            }
             stream.book.tags[block] = tag
             for server in stream.servers {
                 if isSettled(block, of: stream) { break }
@@ -86,7 +92,8 @@ extension ClientSession {
     func orphan(_ block: UInt64, of stream: ClientStream, except: ServerID? = nil) {
         let range = stream.range(ofBlock: block)
         guard !range.isEmpty, stream.book.claims.contains(range.start), !isSettled(block, of: stream),
-            !stream.book.isHeld(block, except: except), !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
+            !stream.book.isHeld(block, except: except),
+            !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
         else { return }
         stream.book.orphans.insert(range)
     }
@@ -113,7 +120,9 @@ extension ClientSession {
     /// A primary that does not serve its own bytes is asked again, but not for ever.
     func primaryLeaseFailed(_ stream: ClientStream) {
         stream.failedLeases += 1
-        if stream.failedLeases > ClientLimit.failedLeases { abort(stream, errno: ErrorNumber.connectionReset) }
+        if stream.failedLeases > ClientLimit.failedLeases {
+            abort(stream, errno: ErrorNumber.connectionReset)
+        }
     }
 
     /// Takes a lease out of the book; blocks that it still owed are nobody's now.
@@ -125,7 +134,9 @@ extension ClientSession {
         }
         if lease.missing == 0 { return }
         for block in lease.blocks {
-            if !isWhole(block, from: lease.server, of: stream) { stream.book.dropCopy(lease.server, of: block) }
+            if !isWhole(block, from: lease.server, of: stream) {
+                stream.book.dropCopy(lease.server, of: block)
+            }
             orphan(block, of: stream)
         }
     }

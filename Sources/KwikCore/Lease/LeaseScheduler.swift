@@ -57,7 +57,9 @@ extension ClientSession {
             var best: Candidate?
             for candidate in all where serves(candidate, start, of: stream) {
                 if mustBePrimary, candidate.part != nil { continue }
-                if best.map({ candidate.path.eta(Block.size) < $0.path.eta(Block.size) }) ?? true { best = candidate }
+                if best.map({ candidate.path.eta(Block.size) < $0.path.eta(Block.size) }) ?? true {
+                    best = candidate
+                }
             }
             guard let best else { return }
             var end = min(orphan.end, start + best.path.leaseLength)
@@ -98,7 +100,8 @@ extension ClientSession {
         }
     }
 
-    /// Where the primary's own sender will be by the time that a CARVE reaches it, over blocks that are its own.
+    /// Where the primary's own sender will be by the time that a CARVE reaches it, over blocks that are its
+    /// own.
     private func edge(_ stream: ClientStream, _ primary: ClientPath) -> UInt64 {
         let ahead = (primary.sample.srtt + .milliseconds(30)).seconds * primary.estimate
         var left = max(UInt64(ahead), Tuning.minimumLease)
@@ -119,7 +122,8 @@ extension ClientSession {
 
     /// The lowest unleased whole blocks from `offset` on that the primary's backend has produced.
     private func free(_ stream: ClientStream, from offset: UInt64, length: UInt64) -> ByteRange? {
-        let limit = min(stream.granted, stream.progressEnded ? stream.progress : Block.roundDown(stream.progress))
+        let limit = min(
+            stream.granted, stream.progressEnded ? stream.progress : Block.roundDown(stream.progress))
         var start = Block.roundUp(offset)
         while start < limit {
             let taken = max(
@@ -142,7 +146,8 @@ extension ClientSession {
 
     /// Near the end a slow path would be waited for: leave the rest to whoever is done sooner (ECF, BLEST).
     private func worthIt(
-        _ range: ByteRange, on path: ClientPath, _ stream: ClientStream, _ primary: ClientPath, _ all: [Candidate]
+        _ range: ByteRange, on path: ClientPath, _ stream: ClientStream, _ primary: ClientPath,
+        _ all: [Candidate]
     ) -> Bool {
         guard stream.progressEnded else { return true }
         let remaining = stream.progress - range.start
@@ -178,7 +183,8 @@ extension ClientSession {
 
     // MARK: Re-lease
 
-    /// A lease that slipped against its own promise, and that another path delivers sooner, is asked for there too.
+    /// A lease that slipped against its own promise, and that another path delivers sooner, is asked for
+    /// there too.
     private func moveSlipped(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
         var moves = 0
         let total = all.reduce(0) { $0 + $1.path.estimate }
@@ -187,7 +193,8 @@ extension ClientSession {
         let allowance = Tuning.duplicateAllowance + UInt64(Double(stream.down.front) * Tuning.duplicateShare)
         for lease in stream.book.leases where !lease.doubled && lease.missing > 0 {
             guard lease.range.start < reach, moves < Tuning.releasesPerTick else { return }
-            guard stream.book.duplicated + lease.missing <= allowance, let holder = path(lease.channel.path) else {
+            guard stream.book.duplicated + lease.missing <= allowance, let holder = path(lease.channel.path)
+            else {
                 continue
             }
             let arrival = ahead(of: lease, stream, holder, now: now)
@@ -203,27 +210,35 @@ extension ClientSession {
             }
             guard let (candidate, after) = best else { continue }
             let slipped = now + arrival - lease.promise > max(Tuning.slip, holder.sample.srtt)
-            guard slipped || ending, arrival > after + max(Tuning.gain, candidate.path.sample.srtt / 2) else { continue }
+            guard slipped || ending, arrival > after + max(Tuning.gain, candidate.path.sample.srtt / 2) else {
+                continue
+            }
             move(lease, of: stream, to: candidate, revoke: arrival - after > holder.sample.srtt * 2, now: now)
             moves += 1
         }
     }
 
     /// How long until the lease's last byte is here, by what its path delivers just now.
-    private func ahead(of lease: Lease, _ stream: ClientStream, _ holder: ClientPath, now: Instant) -> Interval {
+    private func ahead(of lease: Lease, _ stream: ClientStream, _ holder: ClientPath, now: Instant)
+        -> Interval
+    {
         guard holder.isActive else { return .seconds(3_600) }
         let bytes = stream.book.leases.reduce(UInt64(0)) { sum, other in
-            other.channel.path == holder.id && other.channel.number <= lease.channel.number ? sum + other.missing : sum
+            other.channel.path == holder.id && other.channel.number <= lease.channel.number
+                ? sum + other.missing : sum
         }
-        return Interval(seconds: Double(bytes) / max(holder.rate.recent(srtt: holder.sample.srtt, now: now), 1))
+        return Interval(
+            seconds: Double(bytes) / max(holder.rate.recent(srtt: holder.sample.srtt, now: now), 1))
     }
 
     private func move(
         _ lease: Lease, of stream: ClientStream, to candidate: Candidate, revoke: Bool, now: Instant
     ) {
         lease.doubled = true
-        event(.leaseMoved(
-            stream.id, offset: lease.range.start, length: lease.missing, from: lease.server, to: candidate.path.server))
+        event(
+            .leaseMoved(
+                stream.id, offset: lease.range.start, length: lease.missing, from: lease.server,
+                to: candidate.path.server))
         var run: ByteRange?
         var runs: [ByteRange] = []
         for block in lease.blocks {

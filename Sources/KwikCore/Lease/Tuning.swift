@@ -1,5 +1,5 @@
-/// The constants of the client's algorithm (algorithm.md), each with its unit and why it is what it is. They are a
-/// validated start: change one only with a measurement beside it.
+/// The constants of the client's algorithm (algorithm.md), each with its unit and why it is what it is. They
+/// are a validated start: change one only with a measurement beside it.
 public enum Tuning {
     // Outstanding work per path: rate·(srtt + horizon).
 
@@ -29,7 +29,8 @@ public enum Tuning {
     /// Slow paths slide only where srtts differ by less than this factor.
     static let slideRatio: Int64 = 5
 
-    /// Downstream window per stream: 3·Σrate·(srtt + horizon) within these. Too small starves (0.5 MiB: 71 %).
+    /// Downstream window per stream: 3·Σrate·(srtt + horizon) within these. Too small starves (0.5 MiB: 71
+    /// %).
     static let minimumWindow: UInt64 = 1 << 20
     static let maximumWindow: UInt64 = 16 << 20
     /// What a peer may send before the first WINDOW.

@@ -1,5 +1,6 @@
-/// Which servers of a service are connected, and when the others are tried again (protocol.md §2): all while programs
-/// use the service, none after it was idle for a while; after a failure 1, 2, 4 … 30 s with jitter, per server.
+/// Which servers of a service are connected, and when the others are tried again (protocol.md §2): all while
+/// programs use the service, none after it was idle for a while; after a failure 1, 2, 4 … 30 s with jitter,
+/// per server.
 public struct PathManager {
     public enum Command: Hashable, Sendable {
         case connect(ServerID)
@@ -42,7 +43,8 @@ public struct PathManager {
         jitter = seed
     }
 
-    /// Whether a program that connects now can hope for a server: some path is up or being made, or may be tried.
+    /// Whether a program that connects now can hope for a server: some path is up or being made, or may be
+    /// tried.
     public func isReachable(now: Instant) -> Bool {
         servers.contains { server in
             switch server.state {
@@ -75,8 +77,8 @@ public struct PathManager {
         }
     }
 
-    /// The attempt failed, or the path is gone. `permanent`: the server refused us for a reason that does not pass by
-    /// itself (certificate, token): the longest delay at once.
+    /// The attempt failed, or the path is gone. `permanent`: the server refused us for a reason that does not
+    /// pass by itself (certificate, token): the longest delay at once.
     public mutating func failed(_ server: ServerID, permanent: Bool, now: Instant) {
         let random = nextJitter()
         change(server) { entry in

@@ -1,5 +1,5 @@
-/// How fast a path delivers, measured at the receiver (algorithm.md: BBR's filter over MSPlayer's measured rate):
-/// up at once, down slowly and only on samples that show what the path can do.
+/// How fast a path delivers, measured at the receiver (algorithm.md: BBR's filter over MSPlayer's measured
+/// rate): up at once, down slowly and only on samples that show what the path can do.
 struct RateEstimator {
     /// Bytes per second; nil before the first sample.
     private(set) var estimate: Double?
@@ -33,7 +33,8 @@ struct RateEstimator {
     /// - Parameters:
     ///   - outstanding: bytes asked of the path and not yet here.
     ///   - limited: whether application or window held the path back.
-    mutating func received(_ count: UInt64, srtt: Interval, outstanding: UInt64, limited: Bool, now: Instant) {
+    mutating func received(_ count: UInt64, srtt: Interval, outstanding: UInt64, limited: Bool, now: Instant)
+    {
         record(count, now: now)
         let window = max(Interval.milliseconds(100), srtt * 2)
         expire(before: now - window)

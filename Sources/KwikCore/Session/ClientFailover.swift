@@ -1,5 +1,5 @@
-// Paths come, fall silent and go (protocol.md §2, §7). A path's work is given to others, a server's leases are
-// leased again, and only a silent primary needs more than that.
+// Paths come, fall silent and go (protocol.md §2, §7). A path's work is given to others, a server's leases
+// are leased again, and only a silent primary needs more than that.
 
 extension ClientSession {
     func probeInterval(_ path: ClientPath) -> Interval {
@@ -22,7 +22,8 @@ extension ClientSession {
             switch stream.phase {
             case .waiting: assignPrimary(stream, now: now)
             case .connecting, .open:
-                guard stream.primary == traits.server, stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
+                guard stream.primary == traits.server, stream.own.flatMap({ self.path($0.path) }) == nil
+                else { continue }
                 if traits.resumed {
                     reattach(stream, to: path, now: now)
                 } else if !promote(stream, now: now) {
@@ -122,7 +123,9 @@ extension ClientSession {
     // MARK: A silent primary
 
     func silenceLimit(_ stream: ClientStream) -> Interval {
-        guard settings.silentPrimary == .promote, candidateToPromote(stream) != nil else { return Tuning.failTime }
+        guard settings.silentPrimary == .promote, candidateToPromote(stream) != nil else {
+            return Tuning.failTime
+        }
         let timeout = stream.own.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
         return max(Tuning.promoteAtLeast, timeout * 2)
     }
@@ -146,8 +149,8 @@ extension ClientSession {
         return best
     }
 
-    /// The replica's bytes are the truth from the read offset on. What others sent is asked for anew: its tags would
-    /// be the dead primary's.
+    /// The replica's bytes are the truth from the read offset on. What others sent is asked for anew: its
+    /// tags would be the dead primary's.
     private func promote(_ stream: ClientStream, now: Instant) -> Bool {
         guard settings.silentPrimary == .promote, case .open = stream.phase,
             let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
@@ -172,7 +175,8 @@ extension ClientSession {
 
     /// Role 1 with the next epoch: this path carries the stream from what is here on.
     private func reattach(_ stream: ClientStream, to path: ClientPath, now: Instant) {
-        if let before = stream.own, channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
+        if let before = stream.own, channels.removeValue(forKey: before) != nil, self.path(before.path) != nil
+        {
             out.append(.abandon(before, .none))
         }
         if case .connecting = stream.phase {
@@ -198,7 +202,8 @@ extension ClientSession {
         event(.reattached(stream.id, path.id, epoch: stream.epoch))
     }
 
-    /// Attaching gives every block back to the primary: what is here already, or asked of others, is carved anew.
+    /// Attaching gives every block back to the primary: what is here already, or asked of others, is carved
+    /// anew.
     private func keepCarved(_ stream: ClientStream, on channel: ChannelID) {
         var held = RangeSet()
         for range in stream.book.claims.ranges { held.insert(range) }

@@ -56,10 +56,13 @@ extension ClientSession {
 
     /// Tells the primary and the replicas how far the program has read and how much may come.
     func updateWindow(_ stream: ClientStream, now: Instant) {
-        guard let own = stream.own, case .open = stream.phase, stream.fin == nil || stream.isEngaged else { return }
+        guard let own = stream.own, case .open = stream.phase, stream.fin == nil || stream.isEngaged else {
+            return
+        }
         let size = window(stream)
         let target = stream.down.read + size
-        guard target >= stream.granted + min(size / 4, 256 << 10) || stream.granted <= Tuning.initialWindow else {
+        guard target >= stream.granted + min(size / 4, 256 << 10) || stream.granted <= Tuning.initialWindow
+        else {
             return
         }
         stream.granted = max(stream.granted, target)
@@ -150,7 +153,9 @@ extension ClientSession {
         for part in stream.parts where part.ended == nil {
             if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
         }
-        if let own = stream.own, channels.removeValue(forKey: own) != nil, case .finished = end, !stream.ownFinished {
+        if let own = stream.own, channels.removeValue(forKey: own) != nil, case .finished = end,
+            !stream.ownFinished
+        {
             out.append(.abandon(own, .none))
         }
         event(.streamClosed(stream.id, end, received: stream.down.read, sent: stream.up.produced))

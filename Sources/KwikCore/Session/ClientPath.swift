@@ -39,7 +39,8 @@ final class ClientPath {
 
     var horizon: Interval { sample.srtt < Tuning.shortPath ? Tuning.shortHorizon : Tuning.horizon }
 
-    /// How much may be leased on the path at once: rate·(srtt + horizon), twice the round trip while starting up.
+    /// How much may be leased on the path at once: rate·(srtt + horizon), twice the round trip while starting
+    /// up.
     var target: UInt64 {
         let roundTrip = sample.srtt * (rate.startingUp ? 2 : 1)
         return UInt64(estimate * (roundTrip + horizon).seconds)

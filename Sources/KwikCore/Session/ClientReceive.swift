@@ -11,7 +11,8 @@ extension ClientSession {
                     foreignPreface(preface, on: channel)
                     return
                 case .data(let header): try begin(header, on: channel)
-                case .bytes(let range): unsafe take(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel)
+                case .bytes(let range):
+                    unsafe take(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel)
                 case .dataEnd: end(on: channel, now: now)
                 case .frame(let frame): try take(frame, on: channel, now: now)
                 }
@@ -36,8 +37,9 @@ extension ClientSession {
         return channel
     }
 
-    /// Only a primary may open public streams; a server that no stream has as its primary and that tries is ended.
-    /// Contributions are bytes nobody asked for until a delegation says otherwise: refused, nothing else harmed.
+    /// Only a primary may open public streams; a server that no stream has as its primary and that tries is
+    /// ended. Contributions are bytes nobody asked for until a delegation says otherwise: refused, nothing
+    /// else harmed.
     private func foreignPreface(_ preface: Preface, on channel: ClientChannel) {
         channels[channel.id] = nil
         switch preface.role {
@@ -116,7 +118,9 @@ extension ClientSession {
             count, srtt: path.sample.srtt, outstanding: outstanding, limited: limited, now: now)
     }
 
-    private func takeTrusted(_ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant) {
+    private func takeTrusted(
+        _ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant
+    ) {
         let added = stream.down.commit(range)
         stream.primaryReceived += range.count
         stream.book.duplicated += range.count - added
@@ -132,7 +136,9 @@ extension ClientSession {
         advanced(stream, now: now)
     }
 
-    private func takeLeased(_ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant) {
+    private func takeLeased(
+        _ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant
+    ) {
         progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
         if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         let block = Block.index(of: range.start)
@@ -168,7 +174,8 @@ extension ClientSession {
         case .own: try takeOwn(frame, on: channel, of: stream, now: now)
         case .replica: try takeReplica(frame, on: channel, of: stream, now: now)
         case .lease:
-            // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range back.
+            // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range
+            // back.
             guard case .end = frame else { throw .notAllowedHere }
         case .foreign: throw .notAllowedHere
         }
@@ -280,7 +287,9 @@ extension ClientSession {
     }
 
     func channelClosed(_ id: ChannelID, now: Instant) {
-        guard let channel = channels.removeValue(forKey: id), let stream = stream(channel.stream) else { return }
+        guard let channel = channels.removeValue(forKey: id), let stream = stream(channel.stream) else {
+            return
+        }
         if case .lingering = stream.phase, stream.own == id { release(stream) }
     }
 

@@ -1,9 +1,10 @@
 /// The client's relation to one service: its paths, its streams, and every decision about them.
 ///
-/// Kinds of call, in the order of a driver's turn: `open`, `filled` and `handle` tell it what happened and collect
-/// actions; `handle(.tick)` ends the turn: time-driven decisions and lease grants are made there; `pull` asks for the
-/// bytes that a path has room for; `readable` shows bytes for a program. Nothing here reads a clock, draws chance or
-/// does I/O, and nothing a peer sends stops it: a peer at fault loses its channel or its path.
+/// Kinds of call, in the order of a driver's turn: `open`, `filled` and `handle` tell it what happened and
+/// collect actions; `handle(.tick)` ends the turn: time-driven decisions and lease grants are made there;
+/// `pull` asks for the bytes that a path has room for; `readable` shows bytes for a program. Nothing here
+/// reads a clock, draws chance or does I/O, and nothing a peer sends stops it: a peer at fault loses its
+/// channel or its path.
 public final class ClientSession {
     let settings: ClientSettings
     let integrity: Integrity

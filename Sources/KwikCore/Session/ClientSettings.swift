@@ -14,7 +14,8 @@ public struct ClientSettings: Sendable {
     /// Block memory per process, shared by the streams, in bytes.
     public var memoryBudget: UInt64
 
-    public init(silentPrimary: SilentPrimary = .fail, replicas: Bool = true, memoryBudget: UInt64 = 64 << 20) {
+    public init(silentPrimary: SilentPrimary = .fail, replicas: Bool = true, memoryBudget: UInt64 = 64 << 20)
+    {
         self.silentPrimary = silentPrimary
         self.replicas = replicas
         self.memoryBudget = memoryBudget

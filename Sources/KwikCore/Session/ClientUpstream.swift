@@ -21,7 +21,9 @@ extension ClientSession {
     private func reserve(_ stream: ClientStream) {
         let start = max(stream.progress, stream.down.highest)
         stream.reserved.insert(ByteRange(start, start + Tuning.primaryAfterWrite))
-        if stream.reserved.ranges.count > 64, let first = stream.reserved.first { stream.reserved.remove(first) }
+        if stream.reserved.ranges.count > 64, let first = stream.reserved.first {
+            stream.reserved.remove(first)
+        }
     }
 
     /// The credit that the primary gave, and no more than we hold for a primary that dies.
@@ -34,8 +36,8 @@ extension ClientSession {
         return limit > stream.up.produced ? limit - stream.up.produced : 0
     }
 
-    /// Frees what nobody needs again: acknowledged by the primary and by every engaged replica, and past what a
-    /// replica could still be engaged with.
+    /// Frees what nobody needs again: acknowledged by the primary and by every engaged replica, and past what
+    /// a replica could still be engaged with.
     func dropAcknowledged(_ stream: ClientStream) {
         guard stream.up.produced > Tuning.replayLimit else { return }
         var needed = stream.upAcknowledged
@@ -49,7 +51,9 @@ extension ClientSession {
         let sent = emit(stream, on: own, from: stream.upSent, maximum: stream.upMaximum, path: path)
         stream.upSent += UInt64(sent)
         if let end = stream.upEnd, stream.upSent == stream.up.produced {
-            send(.fin(base: 0, final: stream.upSent, sum: stream.up.sumToProduced, closed: end.closed), on: own)
+            send(
+                .fin(base: 0, final: stream.upSent, sum: stream.up.sumToProduced, closed: end.closed), on: own
+            )
             stream.finSent = true
             finishOwn(stream)
         }
@@ -80,7 +84,8 @@ extension ClientSession {
         guard offset < end else { return 0 }
         let slice = stream.up.slice(ByteRange(offset, end))
         let crc = unsafe integrity.crc32c(0, slice.bytes)
-        out.append(.send(channel, writer.dataHeader(offset: offset, length: slice.count, flags: 0, crc32c: crc)))
+        out.append(
+            .send(channel, writer.dataHeader(offset: offset, length: slice.count, flags: 0, crc32c: crc)))
         out.append(.send(channel, slice))
         path.sent += UInt64(slice.count)
         return slice.count
@@ -96,7 +101,8 @@ extension ClientSession {
         }
         if stream.upEnd == nil || closed { stream.upEnd = ClientStream.UpstreamEnd(closed: closed) }
         if closed, !stream.downDone {
-            // Nobody reads any more. What the backend still sends is answered with a reset there (protocol.md §7).
+            // Nobody reads any more. What the backend still sends is answered with a reset there (protocol.md
+            // §7).
             stream.downDone = true
             deafen(stream, now: now)
         }

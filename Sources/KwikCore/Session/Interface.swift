@@ -1,5 +1,5 @@
-// What passes between a session and its driver. The same words serve the client's session and the gateway's, the
-// real driver (KwikEndpoint) and the simulated one (Tests/Simulation).
+// What passes between a session and its driver. The same words serve the client's session and the gateway's,
+// the real driver (KwikEndpoint) and the simulated one (Tests/Simulation).
 
 /// What the transport knows of a path, sampled by the driver at most once per loop turn.
 public struct PathSample: Sendable {
@@ -16,7 +16,8 @@ public struct PathSample: Sendable {
 
     @inlinable
     public init(
-        srtt: Interval, rttVariation: Interval, probeTimeout: Interval, congestionWindow: UInt64, inFlight: UInt64
+        srtt: Interval, rttVariation: Interval, probeTimeout: Interval, congestionWindow: UInt64,
+        inFlight: UInt64
     ) {
         self.srtt = srtt
         self.rttVariation = rttVariation
@@ -57,8 +58,8 @@ public enum Input {
     /// The deadline has come, or the driver's turn is over: time-driven decisions are due.
     case tick
 
-    // From the local socket: the program's at the client, the backend's at the gateway. What is read from it goes
-    // straight into the stream's send window: see the sessions' `room` and `filled`.
+    // From the local socket: the program's at the client, the backend's at the gateway. What is read from it
+    // goes straight into the stream's send window: see the sessions' `room` and `filled`.
 
     /// The local socket reached its end of file: `closed` when the whole socket is closed.
     case localEnded(StreamID, closed: Bool)
@@ -114,8 +115,8 @@ public enum Action {
     case opened(StreamID, errno: Int32, local: [UInt8], peer: [UInt8])
     /// Gateway: connect to the backend of this session's service.
     case connect(StreamID, SocketOptions)
-    /// Every byte was taken by the local socket, and this is how the far direction ends: `finished` → shut down our
-    /// writing half of the local socket; `aborted` → reset it at once with that errno.
+    /// Every byte was taken by the local socket, and this is how the far direction ends: `finished` → shut
+    /// down our writing half of the local socket; `aborted` → reset it at once with that errno.
     case endLocal(StreamID, StreamEnd)
     /// The session has forgotten the stream: close the local socket if it is still open.
     case release(StreamID)
@@ -125,8 +126,8 @@ public enum Action {
     case event(Event)
 }
 
-/// The pure functions over bytes that the core needs and that a well-kept library does better. Synchronous and
-/// deterministic: the core stays a function of its inputs.
+/// The pure functions over bytes that the core needs and that a well-kept library does better. Synchronous
+/// and deterministic: the core stays a function of its inputs.
 @safe
 public struct Integrity {
     /// CRC32C (RFC 3720 §B.4) of the bytes; the first argument continues an earlier sum (0 to begin).

@@ -20,7 +20,8 @@ public struct PathReport: Sendable {
     public var streams: Int
 
     public init(
-        path: PathID, server: ServerID, state: PathState, srtt: Interval, rate: Double, received: UInt64, sent: UInt64,
+        path: PathID, server: ServerID, state: PathState, srtt: Interval, rate: Double, received: UInt64,
+        sent: UInt64,
         streams: Int
     ) {
         self.path = path

@@ -1,10 +1,11 @@
 /// The receiving end of one direction of a stream: puts verified bytes in order.
 ///
-/// Bytes are copied once, into blocks of memory that line up with the stream's blocks; what is handed on are slices
-/// of them. Invariants:
+/// Bytes are copied once, into blocks of memory that line up with the stream's blocks; what is handed on are
+/// slices of them. Invariants:
 /// 1. `read ≤ front ≤ highest`, and every byte in [read, front) is committed.
 /// 2. A committed byte never changes: later copies of it are dropped.
-/// 3. A block's memory is held from its first byte until `read` passes its end, so it is whole when it is summed.
+/// 3. A block's memory is held from its first byte until `read` passes its end, so it is whole when it is
+/// summed.
 @safe
 public struct Reassembler {
     /// What the local socket has taken.
@@ -50,7 +51,8 @@ public struct Reassembler {
         slots = wider
     }
 
-    /// Copies a piece into place without showing it; bytes that are committed already, or read, are left alone.
+    /// Copies a piece into place without showing it; bytes that are committed already, or read, are left
+    /// alone.
     ///
     /// - Precondition: the piece lies within one block (`ChannelReader` refuses others), and the caller has checked
     ///   it against the credit granted.
@@ -119,7 +121,8 @@ public struct Reassembler {
     /// Σ XXH3-64(block, seed = offset) over [`sumBase`, `front`) (protocol.md §6).
     public var sumToFront: UInt64 { sum &+ segmentSum(ByteRange(min(summed, front), front)) }
 
-    /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere now.
+    /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere
+    /// now.
     public mutating func rebase() {
         for index in slots.indices {
             guard let copy = slots[index] else { continue }

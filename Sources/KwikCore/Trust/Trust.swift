@@ -1,5 +1,5 @@
-/// What a session remembers of how servers behaved (protocol.md §6): a replica whose part ended by mismatches in
-/// three streams is quarantined, for a minute at first, twice as long each further time.
+/// What a session remembers of how servers behaved (protocol.md §6): a replica whose part ended by mismatches
+/// in three streams is quarantined, for a minute at first, twice as long each further time.
 struct Trust {
     private var records: [Record] = []
 
@@ -33,7 +33,8 @@ struct Trust {
             record.ends += 1
             guard record.ends >= Tuning.endsToQuarantine else { return }
             record.ends = 0
-            let time = min(Tuning.quarantineFirst * (1 << Int64(min(record.quarantines, 20))), Tuning.quarantineMost)
+            let time = min(
+                Tuning.quarantineFirst * (1 << Int64(min(record.quarantines, 20))), Tuning.quarantineMost)
             record.quarantines += 1
             record.until = now + time
             quarantined = time

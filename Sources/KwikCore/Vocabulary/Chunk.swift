@@ -49,5 +49,7 @@ public struct ChunkSlice {
         count -= length
     }
 
-    public func prefix(_ length: Int) -> ChunkSlice { ChunkSlice(chunk, offset: offset, count: min(length, count)) }
+    public func prefix(_ length: Int) -> ChunkSlice {
+        ChunkSlice(chunk, offset: offset, count: min(length, count))
+    }
 }

@@ -38,7 +38,8 @@ public struct SessionID: Hashable, Sendable {
 
 /// One bidirectional QUIC stream on one path. `number` is the QUIC stream id (RFC 9000 §2.1).
 ///
-/// QUIC hands out ids in order, so the session picks the id of a channel that it opens (4, 8, 12 … at the client;
+/// QUIC hands out ids in order, so the session picks the id of a channel that it opens (4, 8, 12 … at the
+/// client;
 /// 0 is the control stream) and the driver opens them in just that order.
 public struct ChannelID: Hashable, Comparable, Sendable {
     public var path: PathID

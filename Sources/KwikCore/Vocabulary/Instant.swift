@@ -1,4 +1,5 @@
-/// A point on the monotonic clock, in nanoseconds since an arbitrary origin (the same unit as `ngtcp2_tstamp`).
+/// A point on the monotonic clock, in nanoseconds since an arbitrary origin (the same unit as
+/// `ngtcp2_tstamp`).
 ///
 /// The core never reads a clock: whoever drives it passes the time in.
 public struct Instant: Hashable, Comparable, Sendable {
@@ -26,7 +27,9 @@ public struct Instant: Hashable, Comparable, Sendable {
     }
 
     @inlinable
-    public static func - (left: Instant, right: Interval) -> Instant { left + Interval(nanoseconds: -right.nanoseconds) }
+    public static func - (left: Instant, right: Interval) -> Instant {
+        left + Interval(nanoseconds: -right.nanoseconds)
+    }
 
     /// The time from `right` to `left`; negative if `left` is earlier.
     @inlinable
@@ -70,7 +73,11 @@ public struct Interval: Hashable, Comparable, Sendable {
         Interval(nanoseconds: left.nanoseconds - right.nanoseconds)
     }
     @inlinable
-    public static func * (left: Interval, right: Int64) -> Interval { Interval(nanoseconds: left.nanoseconds * right) }
+    public static func * (left: Interval, right: Int64) -> Interval {
+        Interval(nanoseconds: left.nanoseconds * right)
+    }
     @inlinable
-    public static func / (left: Interval, right: Int64) -> Interval { Interval(nanoseconds: left.nanoseconds / right) }
+    public static func / (left: Interval, right: Int64) -> Interval {
+        Interval(nanoseconds: left.nanoseconds / right)
+    }
 }
