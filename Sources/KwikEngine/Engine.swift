@@ -58,7 +58,7 @@ public final class Engine {
                 listener >= 0
                 ? listener
                 : try UnixSocket.listen(
-                    path: directory + "/engine.sock", mode: 0o600, .seqpacket)
+                    path: directory + "/engine.sock", mode: 0o600, .sequentialPacket)
             door = try ProgramDoor(
                 loop: loop, listener: fd,
                 log: { [unowned self] line in self.log.write(.notice, line) },

@@ -66,7 +66,7 @@ final class Service {
         let client = ClientSettings(
             silentPrimary: configuration.policy == .promote ? .promote : .fail,
             replicas: configuration.replicas == .auto)
-        session = unsafe ClientSession(settings: client, integrity: .standard)
+        session = ClientSession(settings: client, integrity: .standard)
         driver = endpoint.makeDriver(SessionDoor(session))
         driver.role = { [unowned self] action in self.perform(action) }
         do throws(Errno) {
@@ -101,7 +101,7 @@ final class Service {
     }
 
     func connected(_ connection: ProgramConnection) {
-        let stream = driver.call { now, actions in session.open([], now: now, into: &actions) }
+        let stream = driver.call { now, actions in session.open(connection.options, now: now, into: &actions) }
         guard let stream else {
             goNative(connection)
             return

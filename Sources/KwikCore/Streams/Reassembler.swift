@@ -54,8 +54,8 @@ public struct Reassembler {
     /// Copies a piece into place without showing it; bytes that are committed already, or read, are left
     /// alone.
     ///
-    /// - Precondition: the piece lies within one block (`ChannelReader` refuses others), and the caller has checked
-    ///   it against the credit granted.
+    /// - Precondition: the piece lies within one block (`ChannelReader` refuses others), and the caller has
+    ///   checked it against the credit granted.
     public mutating func write(at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
         guard bytes.count > 0, offset + UInt64(bytes.count) > front else { return }
         let block = Block.index(of: offset)
