@@ -75,6 +75,8 @@ let package = Package(
                 exclude: ["Mutants"], swiftSettings: strict),
         .executableTarget(name: "kwik-simulate", dependencies: ["Simulation", "KwikCore"],
                           path: "Tests/Simulate", swiftSettings: strict),
+        .executableTarget(name: "kwik-echo-door", dependencies: ["KwikPrograms", "KwikLinux", "KwikCore"],
+                          path: "Tests/Conformance/Door", swiftSettings: strict),
         tests("KwikCoreTests", ["KwikCore"]),
         tests("KwikLinuxTests", ["KwikLinux", "KwikCore"]),
         tests("KwikProgramsTests", ["KwikPrograms", "KwikLinux", "KwikCore"]),

@@ -75,7 +75,7 @@ _Static_assert(sizeof(struct kwik_reply) == 24, "no padding");
 
 /*
  * The file `served` beside engine.sock: which destinations are worth a question. 16 bytes of head, then
- * entries of 18 bytes in memcmp order: IPv6 or IPv4-mapped address, port in network order. Replaced by rename.
+ * entries of 18 bytes in memcmp order: IPv6 or IPv4-mapped address, then the port in network order.
  */
 #define KWIK_SERVED_MAGIC "KWIKSRV1"
 #define KWIK_SERVED_HEAD 16 /* magic, count (32 bits, little endian), 4 zero bytes */

@@ -49,14 +49,14 @@ static void entry_of(const struct kwik_address *destination, uint8_t *entry)
     memcpy(entry + 16, &destination->port, 2);
 }
 
-/* A directory or a file that somebody else could have put there says nothing. Read, not mapped: a file that is
-   cut short under us must not be a SIGBUS. */
+/* A directory or a file that somebody else could have put there says nothing. Read, not mapped: a file cut
+   short under us must not be a SIGBUS. */
 bool kwik_is_served(const struct kwik_address *destination)
 {
     struct stat status;
     uid_t uid = geteuid();
     if (fstatat(AT_FDCWD, kwik_setup.directory, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode)
-        || status.st_uid != uid || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        || status.st_uid != uid || (status.st_mode & 077) != 0)
         return false;
     int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     int file = (int)syscall(SYS_openat, AT_FDCWD, kwik_setup.served, flags);

@@ -113,7 +113,7 @@ static bool find_directory(char *path, size_t size, uid_t uid)
         length = snprintf(path, size, "%s/kwik", runtime);
     } else {
         length = snprintf(path, size, "/run/user/%u", (unsigned)uid);
-        if (stat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == uid)
+        if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == uid)
             length = snprintf(path, size, "/run/user/%u/kwik", (unsigned)uid);
         else
             length = snprintf(path, size, "/tmp/kwik-%u", (unsigned)uid);

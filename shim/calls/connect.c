@@ -94,8 +94,8 @@ static int undo(int fd, int family)
 
 /*
  * Waits for a pending connect as TCP does. The kernel's own wait for send space honours SA_RESTART,
- * SO_SNDTIMEO and cancellation just as its wait in connect; a send from an unmapped page, once there is space,
- * fails with EFAULT before it has any effect.
+ * SO_SNDTIMEO and cancellation just as its wait in connect; a send from an unmapped page, once there is
+ * space, fails with EFAULT before it has any effect.
  */
 static int wait_for(int fd, int family)
 {

@@ -1,0 +1,102 @@
+import Glibc
+import KwikCore
+import KwikLinux
+
+/// Which options of T a program may read and set by the engine, and which mean something at the backend.
+///
+/// Allow-lists: the engine may have privileges that the program lacks, and some options carry pointers.
+extension Shadow {
+    private static let tcp = Int32(IPPROTO_TCP)
+    private static let ipv4 = Int32(IPPROTO_IP)
+    private static let ipv6 = Int32(IPPROTO_IPV6)
+
+    /// SOL_SOCKET: REUSEADDR, DONTROUTE, BROADCAST, SNDBUF, RCVBUF, KEEPALIVE, OOBINLINE, NO_CHECK, PRIORITY, LINGER,
+    /// REUSEPORT, PASSCRED, TIMESTAMP, TIMESTAMPNS, PASSSEC, RXQ_OVFL, WIFI_STATUS, PEEK_OFF, BUSY_POLL,
+    /// MAX_PACING_RATE, INCOMING_CPU, TXREHASH (asm-generic/socket.h)
+    private static let socketWritable: Set<Int32> = [
+        2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 29, 35, 34, 40, 41, 42, 46, 47, 49, 74,
+    ]
+    /// TYPE, ERROR, PEERCRED, SNDLOWAT, BINDTODEVICE, PEERNAME, ACCEPTCONN, PEERSEC, MARK, TIMESTAMPING, PROTOCOL,
+    /// DOMAIN, MEMINFO, INCOMING_NAPI_ID, COOKIE, ZEROCOPY, NETNS_COOKIE
+    private static let socketReadable: Set<Int32> = [
+        3, 17, 19, 25, 28, 30, 31, 36, 37, 38, 39, 55, 56, 57, 60, 71,
+    ]
+    /// NODELAY, MAXSEG, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, SYNCNT, LINGER2, DEFER_ACCEPT, WINDOW_CLAMP, QUICKACK,
+    /// CONGESTION, THIN_LINEAR_TIMEOUTS, THIN_DUPACK, USER_TIMEOUT, FASTOPEN, TIMESTAMP, NOTSENT_LOWAT, SAVE_SYN,
+    /// FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE, INQ, TX_DELAY (linux/tcp.h)
+    private static let tcpWritable: Set<Int32> = [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17, 18, 23, 24, 25, 27, 30, 34, 36, 37,
+    ]
+    /// INFO, CC_INFO, ULP, IS_MPTCP
+    private static let tcpReadable: Set<Int32> = [11, 26, 31, 43]
+    /// TOS, TTL, RECVOPTS, RETOPTS, PKTINFO, MTU_DISCOVER, RECVERR, RECVTTL, RECVTOS, FREEBIND, MINTTL,
+    /// BIND_ADDRESS_NO_PORT, LOCAL_PORT_RANGE (linux/in.h)
+    private static let ipv4Writable: Set<Int32> = [1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 21, 24, 51]
+    /// OPTIONS, MTU
+    private static let ipv4Readable: Set<Int32> = [4, 14]
+    /// UNICAST_HOPS, MULTICAST_HOPS, MTU_DISCOVER, RECVERR, V6ONLY, RECVPKTINFO, RECVHOPLIMIT, DONTFRAG, RECVTCLASS,
+    /// TCLASS, AUTOFLOWLABEL, ADDR_PREFERENCES, MINHOPCOUNT (linux/in6.h)
+    private static let ipv6Writable: Set<Int32> = [16, 18, 23, 25, 26, 49, 51, 62, 66, 67, 70, 72, 73]
+    /// MTU
+    private static let ipv6Readable: Set<Int32> = [24]
+
+    private static func isWritable(_ level: Int32, _ name: Int32) -> Bool {
+        switch level {
+        case SOL_SOCKET: socketWritable.contains(name)
+        case tcp: tcpWritable.contains(name)
+        case ipv4: ipv4Writable.contains(name)
+        case ipv6: ipv6Writable.contains(name)
+        default: false
+        }
+    }
+
+    private static func isReadable(_ level: Int32, _ name: Int32) -> Bool {
+        switch level {
+        case SOL_SOCKET: socketReadable.contains(name)
+        case tcp: tcpReadable.contains(name)
+        case ipv4: ipv4Readable.contains(name)
+        case ipv6: ipv6Readable.contains(name)
+        default: false
+        }
+    }
+
+    /// `state` is TCP's state as the program sees it (TCP_INFO's first byte); nil: T's own is the truth.
+    func read(level: Int32, name: Int32, capacity: Int, state: UInt8?) throws(Errno) -> [UInt8] {
+        guard Self.isReadable(level, name) || Self.isWritable(level, name) else { throw Errno(code: ENOPROTOOPT) }
+        var value = try StreamSocket.getOption(descriptor, level, name, capacity: capacity)
+        if level == Self.tcp, name == TCP_INFO, !value.isEmpty, let state { value[0] = state }
+        return value
+    }
+
+    func write(level: Int32, name: Int32, _ value: [UInt8]) throws(Errno) {
+        guard Self.isWritable(level, name) else { throw Errno(code: ENOPROTOOPT) }
+        try StreamSocket.setOption(descriptor, level, name, bytes: value)
+    }
+
+    /// The options that the backend's socket takes over (protocol.md §8).
+    static func isCarried(level: Int32, name: Int32) -> Bool {
+        carried.contains { option in option.level == level && option.name == name }
+    }
+
+    private static let carried: [(level: Int32, name: Int32, length: Int)] = [
+        (tcp, TCP_NODELAY, 4), (SOL_SOCKET, SO_KEEPALIVE, 4), (tcp, TCP_KEEPIDLE, 4), (tcp, TCP_KEEPINTVL, 4),
+        (tcp, TCP_KEEPCNT, 4), (tcp, TCP_USER_TIMEOUT, 4), (SOL_SOCKET, SO_OOBINLINE, 4),
+        (SOL_SOCKET, SO_PRIORITY, 4), (SOL_SOCKET, SO_LINGER, 8),
+    ]
+
+    /// Those of them that the program has changed. Keep-alive times count only with keep-alive on.
+    var snapshot: SocketOptions {
+        var options: SocketOptions = []
+        var keepsAlive = false
+        for (level, name, length) in Self.carried {
+            let isTime = level == Self.tcp && [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].contains(name)
+            if isTime && !keepsAlive { continue }
+            guard let value = try? StreamSocket.getOption(descriptor, level, name, capacity: length),
+                value.prefix(4).contains(where: { byte in byte != 0 })
+            else { continue }
+            if level == SOL_SOCKET && name == SO_KEEPALIVE { keepsAlive = true }
+            options.append(SocketOption(level: level, name: name, value: value))
+        }
+        return options
+    }
+}

@@ -1,0 +1,85 @@
+import Glibc
+import KwikCore
+import KwikLinux
+import KwikPrograms
+
+final class Door {
+    private let loop: EventLoop
+    private let usesNative: Bool
+    private var door: ProgramDoor?
+    private var relays: [ObjectIdentifier: (relay: SocketRelay, socket: Int32)] = [:]
+    private var served = 0
+
+    private init(_ loop: EventLoop, usesNative: Bool) {
+        self.loop = loop
+        self.usesNative = usesNative
+    }
+
+    static func main(_ arguments: [String]) -> Int32 {
+        guard arguments.count >= 3, ["relay", "native"].contains(arguments[0]) else {
+            tell("usage: kwik-echo-door relay|native DIRECTORY ADDRESS...", to: 2)
+            return 2
+        }
+        let addresses = arguments.dropFirst(2).compactMap { text in SocketAddress(parsing: text) }
+        guard addresses.count == arguments.count - 2 else {
+            tell("an address is ADDRESS:PORT or [ADDRESS]:PORT", to: 2)
+            return 2
+        }
+        do throws(Errno) {
+            let loop = try EventLoop()
+            let door = Door(loop, usesNative: arguments[0] == "native")
+            try door.open(arguments[1], addresses)
+            let code = try loop.run()
+            door.close(arguments[1])
+            return code
+        } catch {
+            tell("kwik-echo-door: \(error)", to: 2)
+            return 1
+        }
+    }
+
+    private func open(_ directory: String, _ addresses: [SocketAddress]) throws(Errno) {
+        let listener = try UnixSocket.listen(path: directory + "/engine.sock", mode: 0o600, .sequentialPacket)
+        door = try ProgramDoor(
+            loop: loop, listener: listener, log: { line in tell(line, to: 2) }, decide: { _ in .serve },
+            connected: { [unowned self] connection in self.connected(connection) })
+        try ServedMap.write(directory + "/" + ServedMap.name, addresses)
+        try loop.signal(SIGTERM) { [unowned self] in self.loop.stop(0) }
+        tell("ready", to: 1)
+    }
+
+    private func close(_ directory: String) {
+        ServedMap.remove(directory + "/" + ServedMap.name)
+        door?.close()
+        tell("served \(served)", to: 1)
+    }
+
+    /// Not through `native`, which is a driver of its own, but as a driver outside the module would do it.
+    private func connected(_ connection: ProgramConnection) {
+        served += 1
+        if usesNative { return connection.native() }
+        do throws(Errno) {
+            let socket = socket(connection.destination.family, Int32(SOCK_STREAM.rawValue), 0)
+            guard socket >= 0 else { throw Errno.last }
+            try Descriptor.setCloseOnExec(socket, true)
+            let relay = try SocketRelay(loop: loop, connection: connection, socket: socket)
+            let key = ObjectIdentifier(relay)
+            relays[key] = (relay, socket)
+            connection.onReadiness = { [unowned self] readiness in
+                if readiness.contains(.hangup) { self.ended(key) }
+            }
+            relay.onEnd = { [unowned self] in self.ended(key) }
+            relay.start()
+        } catch {
+            connection.refused(errno: error.code)
+        }
+    }
+
+    private func ended(_ key: ObjectIdentifier) {
+        guard let (relay, socket) = relays.removeValue(forKey: key) else { return }
+        relay.stop()
+        Descriptor.close(socket)
+    }
+}
+
+private func tell(_ line: String, to fd: Int32) { try? Files.writeAll(fd, Array((line + "\n").utf8)) }

@@ -1,0 +1,118 @@
+#!/bin/bash
+# Runs every conformance program over plain TCP and under the shim, and compares what they print line by line.
+#
+# usage: run.sh DOOR LIBKWIK [PROGRAM...]
+#   DOOR     the kwik-echo-door executable
+#   LIBKWIK  libkwik.so
+# Each program runs natively, under the shim through a driver of its own (relay) and under the shim with the
+# engine's native fallback (native). Differences listed in `excused` are counted apart.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+[ $# -ge 2 ] || { echo "usage: run.sh DOOR LIBKWIK [PROGRAM...]" >&2; exit 2; }
+door=$(realpath "$1") || exit 2
+library=$(realpath "$2") || exit 2
+shift 2
+[ -x "$door" ] && [ -r "$library" ] || { echo "run.sh: no $door or no $library" >&2; exit 2; }
+work=$(mktemp -d /tmp/kwik-conformance.XXXXXX) || exit 2
+started=""
+cleanup() {
+    for pid in $started; do kill "$pid" 2>/dev/null; done
+    wait 2>/dev/null
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+build() { "${CC:-cc}" -std=gnu11 -O2 -Wall -Wextra -Werror "$1" -o "$2" -lpthread; }
+
+wait_for() { # file, text
+    for _ in $(seq 200); do
+        grep -q "$2" "$1" 2>/dev/null && return 0
+        sleep 0.02
+    done
+    echo "run.sh: no \"$2\" within 4 s" >&2
+    return 1
+}
+
+build "$here/peer.c" "$work/peer" || exit 2
+"$work/peer" >"$work/ports" &
+started="$started $!"
+wait_for "$work/ports" ready || exit 2
+addresses=""
+while IFS='=' read -r name value; do
+    [ -n "$value" ] || continue
+    export "$name=$value"
+    addresses="$addresses 127.0.0.1:$value [::1]:$value"
+done <"$work/ports"
+
+# Runs a program under the shim with a door of its own: its output, and `served N` in $work/door.
+under_shim() { # mode, program, output
+    local runtime="$work/run" pid status
+    rm -rf "$runtime" && mkdir -m 700 "$runtime" || return 1
+    # shellcheck disable=SC2086
+    "$door" "$1" "$runtime" $addresses >"$work/door" 2>"$work/door.log" &
+    pid=$!
+    wait_for "$work/door" ready || { kill "$pid"; wait "$pid"; return 1; }
+    DOOR_PID=$pid KWIK_RUNTIME_DIR="$runtime" LD_PRELOAD="$library" timeout 60 "$2" >"$3" 2>&1
+    status=$?
+    kill "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    return $status
+}
+
+served() { sed -n 's/^served //p' "$work/door" | tail -1; }
+
+is_excused() { # suite, check
+    grep -q "^$1: $2  --" "$here/excused"
+}
+
+suites=0 native=0 kwik=0 regressions=0 excused=0
+compare() { # suite, mode
+    local expected got check line=0 bad=0 pardoned=0
+    while IFS= read -r expected <&3; do
+        line=$((line + 1))
+        IFS= read -r got <&4 || got="(nothing)"
+        [ "$expected" = "$got" ] && continue
+        check=${expected%:*}
+        if [ "${got%:*}" = "$check" ] && is_excused "$1" "$check"; then
+            pardoned=$((pardoned + 1))
+        else
+            bad=$((bad + 1))
+            echo "  $1 ($2) line $line: TCP \"$expected\", Kwik \"$got\""
+        fi
+    done 3<"$work/$1.tcp" 4<"$work/$1.$2"
+    [ "$(wc -l <"$work/$1.tcp")" -ge "$(wc -l <"$work/$1.$2")" ] || { bad=$((bad + 1)); echo "  $1 ($2): more lines"; }
+    regressions=$((regressions + bad))
+    excused=$((excused + pardoned))
+    echo "$1 ($2): lines=$line differ=$bad excused=$pardoned connects=$(served)"
+}
+
+[ $# -gt 0 ] || set -- "$here"/programs/*.c
+for source; do
+    name=$(basename "$source" .c)
+    source="$here/programs/$name.c"
+    build "$source" "$work/$name" || exit 2
+    timeout 60 "$work/$name" >"$work/$name.tcp" 2>&1 || { echo "$name: fails over TCP"; regressions=$((regressions + 1)); }
+    suites=$((suites + 1))
+    native=$((native + $(wc -l <"$work/$name.tcp")))
+    for mode in relay native; do
+        under_shim $mode "$work/$name" "$work/$name.$mode" || { echo "  $name ($mode): exit $?"; regressions=$((regressions + 1)); }
+        sed 's/^/  door: /' "$work/door.log"
+        count=$(served)
+        # Without a connect at the door the program ran over plain TCP, and equal means nothing.
+        [ "${count:-0}" -gt 0 ] || { echo "  $name ($mode): the engine was never asked"; regressions=$((regressions + 1)); }
+        compare "$name" $mode
+        kwik=$((kwik + $(wc -l <"$work/$name.$mode")))
+    done
+done
+
+# No engine: the same, as if there were no shim.
+mkdir -m 700 "$work/empty"
+for name in blocking nonblocking; do
+    [ -x "$work/$name" ] || continue
+    KWIK_RUNTIME_DIR="$work/empty" LD_PRELOAD="$library" timeout 60 "$work/$name" >"$work/$name.absent" 2>&1
+    : >"$work/door"
+    compare $name absent
+done
+
+echo "conformance: suites=$suites native=$native kwik=$kwik regressions=$regressions excused=$excused"
+[ "$suites" -gt 0 ] && [ "$kwik" -gt 0 ] && [ "$regressions" -eq 0 ]
