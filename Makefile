@@ -25,7 +25,8 @@ SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Wer
 counted = if $(1); then echo "test: passed=1 failed=0"; else echo "test: passed=0 failed=1"; exit 1; fi
 
 .PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
-    system-test sanitize fuzz install deb format clean help dependencies dependencies-demo dependencies-test programs
+    system-test sanitize fuzz install deb format clean help programs \
+    dependencies dependencies-demo dependencies-test
 
 build: dependencies programs build/libkwik.so ## everything that runs, into build/ (the default)
 
