@@ -7,7 +7,7 @@ final class Arena {
     private var blocks: [UnsafeMutableRawPointer] = unsafe []
 
     deinit {
-        for unsafe block in unsafe blocks { unsafe block.deallocate() }
+        while let block = unsafe blocks.popLast() { unsafe block.deallocate() }
     }
 
     func allocate<T>(_ type: T.Type, count: Int = 1) -> UnsafeMutablePointer<T> {
@@ -119,7 +119,8 @@ enum Unpack {
         return roles
     }
 
-    static func value<E: RawRepresentable>(_ number: UInt32) throws(UnknownValue) -> E where E.RawValue == UInt32 {
+    static func value<E: RawRepresentable>(_ number: UInt32) throws(UnknownValue) -> E
+    where E.RawValue == UInt32 {
         guard let value = E(rawValue: number) else { throw UnknownValue() }
         return value
     }
