@@ -13,9 +13,13 @@ void kwik_session_link_init(kwik_session_link *link, void *state) {
     link->state = state;
 }
 
-int kwik_configure_client_session(void *session) { return ngtcp2_crypto_gnutls_configure_client_session(session); }
+int kwik_configure_client_session(void *session) {
+    return ngtcp2_crypto_gnutls_configure_client_session(session);
+}
 
-int kwik_configure_server_session(void *session) { return ngtcp2_crypto_gnutls_configure_server_session(session); }
+int kwik_configure_server_session(void *session) {
+    return ngtcp2_crypto_gnutls_configure_server_session(session);
+}
 
 void kwik_crypto_callbacks(ngtcp2_callbacks *callbacks, int server) {
     memset(callbacks, 0, sizeof(*callbacks));

@@ -30,7 +30,6 @@ struct InlineBytes: Hashable, Sendable {
 public struct SocketAddressBytes: Hashable, Sendable {
     let storage: InlineBytes
 
-
     /// nil unless `bytes` begins with a whole IPv4 or IPv6 socket address; what follows it is left out.
     public init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 2 else { return nil }
@@ -89,7 +88,9 @@ extension ConnectionID {
 
     var native: ngtcp2_cid {
         var id = ngtcp2_cid()
-        unsafe storage.withBytes { unsafe ngtcp2_cid_init(&id, $0.bindMemory(to: UInt8.self).baseAddress, $0.count) }
+        unsafe storage.withBytes {
+            unsafe ngtcp2_cid_init(&id, $0.bindMemory(to: UInt8.self).baseAddress, $0.count)
+        }
         return id
     }
 }

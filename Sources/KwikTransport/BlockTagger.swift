@@ -1,10 +1,10 @@
 internal import CGnuTLS
 public import KwikCore
 
-/// Makes the tags of one stream's downstream blocks (protocol.md §6): AES-128-GCM with the block as associated
-/// data and no plaintext. The key is HKDF-SHA-256(join secret, "kwik/3 block tag" ‖ stream id as a varint), the
-/// nonce the direction (4 bytes, 0: downstream) ‖ the block's index (8 bytes, big-endian): a block must be tagged
-/// with its final bytes only.
+/// Makes the tags of one stream's downstream blocks (protocol.md §6): AES-128-GCM with the block as
+/// associated data and no plaintext. The key is HKDF-SHA-256(join secret, "kwik/3 block tag" ‖ stream id as
+/// a varint), the nonce the direction (4 bytes, 0: downstream) ‖ the block's index (8 bytes, big-endian): a
+/// block must be tagged with its final bytes only.
 @safe
 public final class BlockTagger {
     private let cipher: gnutls_aead_cipher_hd_t

@@ -29,7 +29,8 @@ enum Callbacks {
             return 0
         }
         unsafe table.get_new_connection_id = { _, id, token, length, user in
-            guard let id = unsafe id, let token = unsafe token, let state = unsafe connectionState(user) else {
+            guard let id = unsafe id, let token = unsafe token, let state = unsafe connectionState(user)
+            else {
                 return NGTCP2_ERR_CALLBACK_FAILURE
             }
             unsafe fillRandomly(id, count: length)
@@ -38,7 +39,9 @@ enum Callbacks {
             return 0
         }
         unsafe table.remove_connection_id = { _, id, user in
-            if let removed = unsafe ConnectionID(id) { unsafe connectionState(user)?.connectionIDs?(removed, false) }
+            if let removed = unsafe ConnectionID(id) {
+                unsafe connectionState(user)?.connectionIDs?(removed, false)
+            }
             return 0
         }
         unsafe table.extend_max_local_streams_bidi = { _, _, user in
@@ -54,7 +57,9 @@ enum Callbacks {
 
     private static func addStreams(_ table: inout ngtcp2_callbacks) {
         unsafe table.stream_open = { connection, id, user in
-            guard let stream = unsafe connectionState(user)?.opened(id) else { return NGTCP2_ERR_CALLBACK_FAILURE }
+            guard let stream = unsafe connectionState(user)?.opened(id) else {
+                return NGTCP2_ERR_CALLBACK_FAILURE
+            }
             let pointer = unsafe Unmanaged.passUnretained(stream).toOpaque()
             return unsafe ngtcp2_conn_set_stream_user_data(connection, id, pointer)
         }
@@ -71,12 +76,6 @@ enum Callbacks {
         }
         unsafe table.stream_reset = { _, id, _, code, user, _ in
             unsafe connectionState(user)?.emit(.streamReset(id, code: code))
-            return 0
-        }
-        unsafe table.stream_stop_sending = { _, id, code, user, stream in
-            let state = unsafe connectionState(user)
-            if let stream = unsafe sendStream(stream) { state?.shut(stream) }
-            state?.emit(.stopSending(id, code: code))
             return 0
         }
         unsafe table.extend_max_stream_data = { _, _, _, user, stream in

@@ -90,6 +90,13 @@ extension ConnectionState {
         unsent -= stream.shut()
     }
 
+    /// The peer stopped our half. The library answered it at once, but shows it only when more is to be
+    /// sent, and never shows the code.
+    func refused(_ stream: SendStream) {
+        shut(stream)
+        emit(.stopSending(stream.id, code: 0))
+    }
+
     func closed(_ id: Int64) {
         guard let stream = streams.removeValue(forKey: id) else { return }
         shut(stream)
@@ -105,7 +112,8 @@ extension ConnectionState {
         if stream.isReady, stream !== control { ready.append(stream) }
     }
 
-    /// The stream whose turn it is: the control stream, then the others in the order in which they got bytes.
+    /// The stream whose turn it is: the control stream, then the others in the order in which they got
+    /// bytes.
     func nextReady() -> SendStream? {
         if let control, control.isReady { return control }
         while let stream = ready.head {

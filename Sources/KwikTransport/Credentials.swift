@@ -6,8 +6,8 @@ final class Credentials {
     let native: gnutls_certificate_credentials_t
     let priorities: gnutls_priority_t
 
-    /// TLS 1.3 alone; AES-GCM ahead of ChaCha20, which is 10 times slower where AES instructions exist. QUIC has no
-    /// compatibility mode (RFC 9001 §8.4).
+    /// TLS 1.3 alone; AES-GCM ahead of ChaCha20, which is 10 times slower where AES instructions exist.
+    /// QUIC has no compatibility mode (RFC 9001 §8.4).
     private static let priority =
         "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
         + "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:%DISABLE_TLS13_COMPAT_MODE"
@@ -79,8 +79,8 @@ final class Credentials {
 public final class TrustStore {
     let credentials: Credentials
 
-    /// All in PEM. `certificate` (with its chain, leaf first) and `key`: shown to servers that ask for one; both or
-    /// neither. Throws `.badArgument` for what can't be read.
+    /// All in PEM. `certificate` (with its chain, leaf first) and `key`: shown to servers that ask for one;
+    /// both or neither. Throws `.badArgument` for what can't be read.
     public init(
         authorities: [UInt8], certificate: [UInt8]? = nil, key: [UInt8]? = nil
     ) throws(TransportError) {
@@ -89,7 +89,8 @@ public final class TrustStore {
         if let certificate, let key {
             try credentials.setCertificate(certificate, key: key)
         } else if certificate != nil || key != nil {
-            throw TransportError(.badArgument("a client certificate needs its key, and a key its certificate"))
+            throw TransportError(
+                .badArgument("a client certificate needs its key, and a key its certificate"))
         }
     }
 }
@@ -109,8 +110,8 @@ public final class ServerIdentity {
     let credentials: Credentials
     let clientCertificate: ClientCertificate
 
-    /// All in PEM, the chain leaf first. `clientAuthorities`: whose client certificates are valid; needed unless
-    /// `clientCertificate` is `none`. Throws `.badArgument` for what can't be read.
+    /// All in PEM, the chain leaf first. `clientAuthorities`: whose client certificates are valid; needed
+    /// unless `clientCertificate` is `none`. Throws `.badArgument` for what can't be read.
     public init(
         certificate: [UInt8], key: [UInt8], clientAuthorities: [UInt8]? = nil,
         clientCertificate: ClientCertificate = .none

@@ -50,7 +50,8 @@ public enum Cryptography {
         unsafe filled(count) { out in unsafe gnutls_rnd(GNUTLS_RND_RANDOM, out, count) }
     }
 
-    /// The primitives fail only if the library is broken or refuses its own algorithm: no answer may go on then.
+    /// The primitives fail only if the library is broken or refuses its own algorithm: no answer may go on
+    /// then.
     private static func filled(_ count: Int, _ body: (UnsafeMutableRawPointer) -> Int32) -> [UInt8] {
         var status: Int32 = 0
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -10,6 +10,8 @@ extension QUICConnection {
     ) throws(TransportError) {
         try checkAlive()
         state.deliverDeferred(sink)
+        // The library insists on a byte; UDP does not.
+        guard datagram.count > 0 else { return }
         let status = withoutActuallyEscaping(sink) { sink in
             state.sink = sink
             defer { state.sink = nil }
@@ -22,7 +24,8 @@ extension QUICConnection {
         if status != 0 { throw end(status) }
     }
 
-    /// When `expire` and then `write` must be called at the latest, if nothing else happens. May be in the past.
+    /// When `expire` and then `write` must be called at the latest, if nothing else happens. May be in the
+    /// past.
     public var deadline: Instant? {
         if ended != nil || closeSent { return nil }
         if heldBack != nil || !state.deferred.isEmpty { return Instant(nanoseconds: 0) }
@@ -39,11 +42,11 @@ extension QUICConnection {
         if status != 0 { throw end(status) }
     }
 
-    /// Fills `buffer` with as many datagrams of one size as congestion control, pacing, flow control and `limit`
-    /// allow. Call again until it gives none, but come back to the sockets in between.
+    /// Fills `buffer` with as many datagrams of one size as congestion control, pacing, flow control and
+    /// `limit` allow. Call again until it gives none, but come back to the sockets in between.
     ///
-    /// `limit`: bytes; exceeded by less than one datagram. `buffer` must hold the largest datagram at least; 64 KiB
-    /// holds every batch.
+    /// `limit`: bytes; exceeded by less than one datagram. `buffer` must hold the largest datagram at
+    /// least; 64 KiB holds every batch.
     public func write(
         into buffer: UnsafeMutableRawBufferPointer, limit: Int, now: Instant
     ) throws(TransportError) -> Batch {
@@ -75,7 +78,8 @@ extension QUICConnection {
             }
             (batch.local, batch.remote) = (local, remote)
             batch.append(length, ecn: ecn)
-            // A shorter one ends a batch, and a probe for a larger size goes alone: it may be lost on purpose.
+            // A shorter one ends a batch, and a probe for a larger size goes alone: it may be lost on
+            // purpose.
             if length < batch.segment || length > usual { break }
         }
         if batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
@@ -92,7 +96,8 @@ extension QUICConnection {
     ) throws(TransportError) -> Int {
         let bytes = unsafe packet.assumingMemoryBound(to: UInt8.self)
         while true {
-            // Out of the connection's credit, streams must not be offered: only acknowledgements and the like go.
+            // Out of the connection's credit, streams must not be offered: only acknowledgements and the
+            // like go.
             let hasCredit = unsafe ngtcp2_conn_get_max_data_left(native) > 0
             let stream = hasCredit ? state.nextReady() : nil
             var count = 0
@@ -118,8 +123,8 @@ extension QUICConnection {
             switch Int32(written) {
             case NGTCP2_ERR_WRITE_MORE: continue
             case NGTCP2_ERR_STREAM_DATA_BLOCKED: stream?.isBlocked = true
-            case NGTCP2_ERR_STREAM_SHUT_WR, NGTCP2_ERR_STREAM_NOT_FOUND:
-                if let stream { state.shut(stream) }
+            case NGTCP2_ERR_STREAM_SHUT_WR: if let stream { state.refused(stream) }
+            case NGTCP2_ERR_STREAM_NOT_FOUND: if let stream { state.shut(stream) }
             default: throw end(Int32(written))
             }
         }
@@ -144,8 +149,8 @@ extension QUICConnection {
         heldBack = (unsafe ChunkSlice(copying: bytes), ecn)
     }
 
-    /// The CONNECTION_CLOSE to send, once: with `code` (protocol.md §9) and `reason`, or with why the connection
-    /// failed. Nothing more is sent after it. Count 0: the peer need not or can't be told.
+    /// The CONNECTION_CLOSE to send, once: with `code` (protocol.md §9) and `reason`, or with why the
+    /// connection failed. Nothing more is sent after it. Count 0: the peer need not or can't be told.
     public func close(
         code: UInt64, reason: String, into buffer: UnsafeMutableRawBufferPointer, now: Instant
     ) -> Batch {

@@ -3,8 +3,8 @@ public import KwikCore
 
 // Streams. An id that is not open, or no more, is no error: its end may be on its way to the caller.
 extension QUICConnection {
-    /// The next bidirectional stream of ours: 0, 4, 8 … at a client. nil: no credit now (`streamCredit` comes).
-    /// The peer hears of it with the first bytes.
+    /// The next bidirectional stream of ours: 0, 4, 8 … at a client. nil: no credit now (`streamCredit`
+    /// comes). The peer hears of it with the first bytes.
     public func openStream() throws(TransportError) -> Int64? {
         if let ended { throw ended }
         var id: Int64 = -1
@@ -16,7 +16,8 @@ extension QUICConnection {
         return id
     }
 
-    /// Queues bytes, which stay where they are until acknowledged. After `finish` and `reset` they are dropped.
+    /// Queues bytes, which stay where they are until acknowledged. After `finish` and `reset` they are
+    /// dropped.
     public func send(_ stream: Int64, _ slice: ChunkSlice) { state.send(stream, slice) }
 
     /// Our half ends with the bytes queued so far.
@@ -81,8 +82,8 @@ extension QUICConnection {
         state.isHandshakeDone ? session.export(label: label, context: context, length: length) : nil
     }
 
-    /// The ids by which the peer's datagrams are known now. At a server that is also the client's first choice,
-    /// until the handshake is done.
+    /// The ids by which the peer's datagrams are known now. At a server that is also the client's first
+    /// choice, until the handshake is done.
     public var sourceConnectionIDs: [ConnectionID] {
         let count = unsafe ngtcp2_conn_get_num_scid(native)
         var ids = [ngtcp2_cid](repeating: ngtcp2_cid(), count: count)
@@ -99,8 +100,8 @@ extension QUICConnection {
         return list
     }
 
-    /// Called when an id is added (true) or removed (false), from within `receive`, `write` and `expire`. Those
-    /// that exist when it is set are in `sourceConnectionIDs`.
+    /// Called when an id is added (true) or removed (false), from within `receive`, `write` and `expire`.
+    /// Those that exist when it is set are in `sourceConnectionIDs`.
     public var onConnectionID: ((ConnectionID, _ added: Bool) -> Void)? {
         get { state.connectionIDs }
         set { state.connectionIDs = newValue }

@@ -1,12 +1,12 @@
 internal import CNgtcp2
 public import KwikCore
 
-/// One QUIC v1 connection and its TLS 1.3 session: a path. Datagrams and the time go in; datagrams, events and a
-/// deadline come out. It opens no socket and reads no clock, but for the validity of certificates.
+/// One QUIC v1 connection and its TLS 1.3 session: a path. Datagrams and the time go in; datagrams, events
+/// and a deadline come out. It opens no socket and reads no clock, but for the validity of certificates.
 ///
-/// `receive`, `expire` and `write` throw when the connection has come to its end: then send what `close` gives,
-/// if anything, and let go of the object. Of what a sink calls, only `send`, `finish`, `reset`, `stopSending`,
-/// `openStream` and the properties are allowed on the connection that calls it.
+/// `receive`, `expire` and `write` throw when the connection has come to its end: then send what `close`
+/// gives, if anything, and let go of the object. Of what a sink calls, only `send`, `finish`, `reset`,
+/// `stopSending`, `openStream` and the properties are allowed on the connection that calls it.
 @safe
 public final class QUICConnection {
     let native: OpaquePointer
@@ -27,8 +27,9 @@ public final class QUICConnection {
     var closeSent = false
     let largestDatagram: Int
 
-    /// The client's end. `serverName`: a host name or an address in text, for which the certificate must be valid;
-    /// `pin`: SHA-256 of its SubjectPublicKeyInfo, checked beside the chain. Nothing is sent before `write`.
+    /// The client's end. `serverName`: a host name or an address in text, for which the certificate must be
+    /// valid; `pin`: SHA-256 of its SubjectPublicKeyInfo, checked beside the chain. Nothing is sent before
+    /// `write`.
     ///
     /// `local` and `remote` must be as `receive` will name them, so `local` must not be a wildcard.
     public static func connect(
@@ -55,8 +56,8 @@ public final class QUICConnection {
         return unsafe QUICConnection(native, state, session, local, remote, settings)
     }
 
-    /// The server's end, for a first datagram that `ServerDoor.judge` let in; give that datagram to `receive` next.
-    /// `onConnectionID` as the property of that name, from the first id on.
+    /// The server's end, for a first datagram that `ServerDoor.judge` let in; give that datagram to
+    /// `receive` next. `onConnectionID` as the property of that name, from the first id on.
     public static func accept(
         _ initial: InitialPacket, identity: ServerIdentity, door: ServerDoor, local: SocketAddressBytes,
         remote: SocketAddressBytes, settings: TransportSettings = TransportSettings(), now: Instant
@@ -146,7 +147,8 @@ public final class QUICConnection {
     }
 
     static func withPath<Result>(
-        _ local: SocketAddressBytes, _ remote: SocketAddressBytes, _ body: (UnsafePointer<ngtcp2_path>) -> Result
+        _ local: SocketAddressBytes, _ remote: SocketAddressBytes,
+        _ body: (UnsafePointer<ngtcp2_path>) -> Result
     ) -> Result {
         unsafe local.withBytes { local in
             unsafe remote.withBytes { remote in

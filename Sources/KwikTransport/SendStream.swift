@@ -3,8 +3,8 @@ internal import KwikCore
 
 /// Our half of one stream: the slices from the first unacknowledged byte on.
 ///
-/// Slices stay until acknowledged or until the stream closes, even after a reset: the library may still send a
-/// lost frame again, from where its bytes lie.
+/// Slices stay until acknowledged or until the stream closes, even after a reset: the library may still
+/// send a lost frame again, from where its bytes lie.
 final class SendStream {
     let id: Int64
     /// [0, first): released. [first, cursor): handed to the library. [cursor, end): not yet.
@@ -57,7 +57,8 @@ final class SendStream {
             guard let slice = slices[index] else { preconditionFailure("an unsent slice was released") }
             let address = unsafe slice.chunk.base + (slice.offset + skipped)
             let length = min(slice.count - skipped, limit - bytes)
-            unsafe vectors[count] = unsafe ngtcp2_vec(base: address.assumingMemoryBound(to: UInt8.self), len: length)
+            unsafe vectors[count] = unsafe ngtcp2_vec(
+                base: address.assumingMemoryBound(to: UInt8.self), len: length)
             bytes += length
             count += 1
             index += 1

@@ -13,8 +13,8 @@ public struct InitialPacket: Sendable {
     let token: [UInt8]
 }
 
-/// What a server says without keeping anything: version negotiation, Retry, stateless reset (RFC 9000 §6, §8.1,
-/// §10.3). The caller limits how often per source address.
+/// What a server says without keeping anything: version negotiation, Retry, stateless reset (RFC 9000 §6,
+/// §8.1, §10.3). The caller limits how often per source address.
 public final class ServerDoor {
     let secret: [UInt8]
 
@@ -31,8 +31,8 @@ public final class ServerDoor {
     /// Shorter ones are not answered by a reset, which must be shorter still and look like a packet.
     private static let resetTrigger = 43
 
-    /// `secret`: 32 bytes; one that stays over restarts lets clients of a former process learn at once that it is
-    /// gone.
+    /// `secret`: 32 bytes; one that stays over restarts lets clients of a former process learn at once that
+    /// it is gone.
     public init(secret: [UInt8]) {
         precondition(secret.count == 32, "the secret has 32 bytes")
         self.secret = secret
@@ -52,14 +52,15 @@ public final class ServerDoor {
         return unsafe ConnectionID(UnsafeRawBufferPointer(rebasing: datagram[6..<end]))
     }
 
-    /// For a datagram whose `destination` no connection knows. `demandRetry`: the client must first show that it
-    /// gets what is sent to `remote`. `buffer`: 1,200 bytes at least.
+    /// For a datagram whose `destination` no connection knows. `demandRetry`: the client must first show
+    /// that it gets what is sent to `remote`. `buffer`: 1,200 bytes at least.
     public func judge(
         _ datagram: UnsafeRawBufferPointer, from remote: SocketAddressBytes, demandRetry: Bool,
         into buffer: UnsafeMutableRawBufferPointer, now: Instant
     ) -> Verdict {
         precondition(buffer.count >= 1_200, "a buffer too small for an answer")
-        guard let bytes = unsafe datagram.bindMemory(to: UInt8.self).baseAddress,
+        // The library insists on a byte; UDP does not.
+        guard datagram.count > 0, let bytes = unsafe datagram.bindMemory(to: UInt8.self).baseAddress,
             let out = unsafe buffer.bindMemory(to: UInt8.self).baseAddress
         else { return .ignore }
         var heads = unsafe ngtcp2_version_cid()
@@ -109,7 +110,8 @@ public final class ServerDoor {
         _ out: UnsafeMutablePointer<UInt8>, _ room: Int, _ now: Instant
     ) -> Verdict {
         var header = unsafe header
-        guard let destination = unsafe ConnectionID(&header.dcid), let source = unsafe ConnectionID(&header.scid)
+        guard let destination = unsafe ConnectionID(&header.dcid),
+            let source = unsafe ConnectionID(&header.scid)
         else { return .ignore }
         let token = unsafe [UInt8](UnsafeBufferPointer(start: header.token.base, count: header.token.len))
         let isRetryToken = token.first == UInt8(NGTCP2_CRYPTO_TOKEN_MAGIC_RETRY)

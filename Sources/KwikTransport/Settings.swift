@@ -1,7 +1,7 @@
 public import KwikCore
 
-/// What one connection is allowed. The windows are sized so that KDP's credit, not QUIC's, is what limits a peer
-/// that keeps to the protocol; they bound what one that does not can make us hold.
+/// What one connection is allowed. The windows are sized so that KDP's credit, not QUIC's, is what limits a
+/// peer that keeps to the protocol; they bound what one that does not can make us hold.
 public struct TransportSettings: Sendable {
     public enum CongestionControl: Sendable {
         /// RFC 9438.
@@ -16,16 +16,18 @@ public struct TransportSettings: Sendable {
     public var streamWindow: UInt64 = 24 << 20
     /// Bidirectional streams that the peer may have open at a time. Unidirectional: none.
     public var streams: UInt64 = 65_536
-    /// Silence after which both ends forget the connection; the lesser of the two ends' counts. Zero: never.
+    /// Silence after which both ends forget the connection; the lesser of the two ends' counts. Zero:
+    /// never.
     public var idleTimeout: Interval = .seconds(30)
     /// From the first datagram to the end of the handshake.
     public var handshakeTimeout: Interval = .seconds(5)
     public var congestionControl: CongestionControl = .cubic
     /// How long acknowledgements may be held back (RFC 9000 §13.2.1). Less than 2^14 ms.
     public var maximumAckDelay: Interval = .milliseconds(25)
-    /// Upper bound, in bytes, of the UDP payloads that are sent: 1,200 ... 65,507. A connection begins with 1,200
-    /// and probes upwards (RFC 8899) to the largest of the library's steps (1,232, 1,342, 1,406, 1,444) that the
-    /// path carries and this bound admits; a larger bound changes only the size of the probes' buffers.
+    /// Upper bound, in bytes, of the UDP payloads that are sent: 1,200 ... 65,507. A connection begins with
+    /// 1,200 and probes upwards (RFC 8899) to the largest of the library's steps (1,232, 1,342, 1,406,
+    /// 1,444) that the path carries and this bound admits; a larger bound changes only the size of the
+    /// probes' buffers.
     public var maximumUDPPayload = 1_452
     /// Assumed until measured (RFC 9002 §6.2.2).
     public var initialRoundTrip: Interval = .milliseconds(333)
@@ -57,11 +59,14 @@ public struct TransportSettings: Sendable {
 public enum TransportEvent {
     /// Both sides' certificates are verified and application data flows.
     case handshakeDone
-    /// In-order bytes of a stream; `finished`: these are the last. The QUIC credit for them is granted again.
+    /// In-order bytes of a stream; `finished`: these are the last. The QUIC credit for them is granted
+    /// again.
     case received(stream: Int64, UnsafeRawBufferPointer, finished: Bool)
     /// RESET_STREAM: the peer's half ends without its data.
     case streamReset(Int64, code: UInt64)
-    /// STOP_SENDING: the peer wants no more of our half; it was reset, unsent bytes are dropped.
+    /// STOP_SENDING: the peer wants no more of our half; it was reset, unsent bytes are dropped. Told when
+    /// there was more to send; a half with nothing left just closes. `code` is 0: ngtcp2 0.12.1 keeps it to
+    /// itself.
     case stopSending(Int64, code: UInt64)
     /// Both halves are over and acknowledged: every slice is released, the id means nothing any more.
     case streamClosed(Int64)

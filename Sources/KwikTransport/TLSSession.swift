@@ -12,7 +12,9 @@ final class TLSSession {
     static func client(
         trust: TrustStore, serverName: String, settings: TransportSettings, state: ConnectionState
     ) throws(TransportError) -> TLSSession {
-        let flags = UInt32(GNUTLS_CLIENT.rawValue)
+        // A certificate that the server's list of CAs does not name is shown all the same: then the refusal
+        // tells which it was, and not that there was none.
+        let flags = UInt32(GNUTLS_CLIENT.rawValue | GNUTLS_FORCE_CLIENT_CERT.rawValue)
         let session = try TLSSession(flags, trust.credentials, settings, state)
         guard unsafe kwik_configure_client_session(UnsafeMutableRawPointer(session.native)) == 0 else {
             throw TransportError(.tls("the QUIC hooks can't be set"))
@@ -107,7 +109,8 @@ final class TLSSession {
     }
 
     static func isAddress(_ name: String) -> Bool {
-        name.contains(":") || (!name.isEmpty && name.utf8.allSatisfy { $0 == 0x2e || (0x30...0x39).contains($0) })
+        name.contains(":")
+            || (!name.isEmpty && name.utf8.allSatisfy { $0 == 0x2e || (0x30...0x39).contains($0) })
     }
 }
 
@@ -168,9 +171,12 @@ extension TLSSession {
     }
 
     /// Size 0: up to the NUL. The library matches an address in text form with the address names.
-    private static func datum(_ type: gnutls_vdata_types_t, _ text: UnsafePointer<CChar>) -> gnutls_typed_vdata_st {
+    private static func datum(_ type: gnutls_vdata_types_t, _ text: UnsafePointer<CChar>)
+        -> gnutls_typed_vdata_st
+    {
         let raw = unsafe UnsafeMutableRawPointer(mutating: text)
-        return unsafe gnutls_typed_vdata_st(type: type, data: raw.assumingMemoryBound(to: UInt8.self), size: 0)
+        return unsafe gnutls_typed_vdata_st(
+            type: type, data: raw.assumingMemoryBound(to: UInt8.self), size: 0)
     }
 
     private static func explain(_ problems: UInt32) -> String {

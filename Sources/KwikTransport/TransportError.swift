@@ -6,8 +6,8 @@ public struct TransportError: Error, Hashable, Sendable, CustomStringConvertible
     public enum Kind: Hashable, Sendable {
         /// TLS failed for another reason than a certificate (no common ALPN, cipher, version).
         case tls(String)
-        /// A certificate was missing, untrusted, for another name or not the pinned one; the text says which
-        /// check failed, whose it was, and whether the peer refused ours.
+        /// A certificate was missing, untrusted, for another name or not the pinned one; the text says
+        /// which check failed, whose it was, and whether the peer refused ours.
         case certificate(String)
         /// The QUIC handshake came to no end.
         case handshake(String)

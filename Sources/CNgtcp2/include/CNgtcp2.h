@@ -1,12 +1,13 @@
-// The door to libngtcp2 and its GnuTLS helper: the function-like macros as functions, and what Swift can't say.
+// The door to libngtcp2 and its GnuTLS helper: the function-like macros as functions, and what Swift can't
+// say.
 #pragma once
 
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <string.h>
 
-/// What a TLS session's user pointer points to. libngtcp2_crypto casts that pointer to `ngtcp2_crypto_conn_ref`,
-/// so `reference` stands first.
+/// What a TLS session's user pointer points to. libngtcp2_crypto casts that pointer to
+/// `ngtcp2_crypto_conn_ref`, so `reference` stands first.
 typedef struct kwik_session_link {
     ngtcp2_crypto_conn_ref reference;
     ngtcp2_conn *connection;
@@ -33,14 +34,14 @@ static inline int kwik_client_new(ngtcp2_conn **connection, const ngtcp2_cid *dc
                                   const ngtcp2_path *path, const ngtcp2_callbacks *callbacks,
                                   const ngtcp2_settings *settings, const ngtcp2_transport_params *params,
                                   void *user_data) {
-    return ngtcp2_conn_client_new(connection, dcid, scid, path, NGTCP2_PROTO_VER_V1, callbacks, settings, params,
-                                  NULL, user_data);
+    return ngtcp2_conn_client_new(connection, dcid, scid, path, NGTCP2_PROTO_VER_V1, callbacks, settings,
+                                  params, NULL, user_data);
 }
 
 static inline int kwik_server_new(ngtcp2_conn **connection, const ngtcp2_cid *dcid, const ngtcp2_cid *scid,
-                                  const ngtcp2_path *path, uint32_t version, const ngtcp2_callbacks *callbacks,
-                                  const ngtcp2_settings *settings, const ngtcp2_transport_params *params,
-                                  void *user_data) {
+                                  const ngtcp2_path *path, uint32_t version,
+                                  const ngtcp2_callbacks *callbacks, const ngtcp2_settings *settings,
+                                  const ngtcp2_transport_params *params, void *user_data) {
     return ngtcp2_conn_server_new(connection, dcid, scid, path, version, callbacks, settings, params, NULL,
                                   user_data);
 }
@@ -55,12 +56,13 @@ static inline ngtcp2_ssize kwik_writev_stream(ngtcp2_conn *connection, ngtcp2_pa
                                               ngtcp2_pkt_info *info, uint8_t *packet, size_t capacity,
                                               ngtcp2_ssize *taken, uint32_t flags, int64_t stream,
                                               const ngtcp2_vec *vectors, size_t count, ngtcp2_tstamp now) {
-    return ngtcp2_conn_writev_stream(connection, &path->path, info, packet, capacity, taken, flags, stream, vectors,
-                                     count, now);
+    return ngtcp2_conn_writev_stream(connection, &path->path, info, packet, capacity, taken, flags, stream,
+                                     vectors, count, now);
 }
 
 static inline ngtcp2_ssize kwik_write_connection_close(ngtcp2_conn *connection, ngtcp2_path_storage *path,
-                                                       ngtcp2_pkt_info *info, uint8_t *packet, size_t capacity,
+                                                       ngtcp2_pkt_info *info, uint8_t *packet,
+                                                       size_t capacity,
                                                        const ngtcp2_connection_close_error *error,
                                                        ngtcp2_tstamp now) {
     return ngtcp2_conn_write_connection_close(connection, &path->path, info, packet, capacity, error, now);
