@@ -185,7 +185,8 @@ int kwik_accept(int fd) {
 }
 
 _Static_assert(sizeof(struct kwik_vector) == sizeof(struct iovec), "kwik_vector is an iovec");
-_Static_assert(offsetof(struct kwik_vector, count) == offsetof(struct iovec, iov_len), "kwik_vector is an iovec");
+_Static_assert(offsetof(struct kwik_vector, count) == offsetof(struct iovec, iov_len),
+               "kwik_vector is an iovec");
 
 ssize_t kwik_send_vectors(int fd, const struct kwik_vector *vectors, size_t count) {
     struct msghdr message = {.msg_iov = (struct iovec *)vectors, .msg_iovlen = count};

@@ -5,7 +5,9 @@ extension UDPSocket {
     /// The local address that the system's routes would send from towards `remote`, with port 0.
     public static func source(towards remote: SocketAddress) throws(Errno) -> SocketAddress {
         let probe = Descriptor(taking: try checked(kwik_socket(remote.family, Int32(SOCK_DGRAM.rawValue))))
-        let status = unsafe remote.withSockaddr { pointer, length in unsafe Glibc.connect(probe.raw, pointer, length) }
+        let status = unsafe remote.withSockaddr { pointer, length in
+            unsafe Glibc.connect(probe.raw, pointer, length)
+        }
         guard status == 0, var local = StreamSocket.localAddress(probe.raw) else { throw Errno.last }
         local.port = 0
         return local

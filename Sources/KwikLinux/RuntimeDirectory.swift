@@ -33,7 +33,9 @@ public enum RuntimeDirectory {
     }
 
     /// Another place, by configuration; checked in the same way.
-    public static func prepare(_ path: String) throws(RuntimeDirectoryError) { try prepare(path, uid: geteuid()) }
+    public static func prepare(_ path: String) throws(RuntimeDirectoryError) {
+        try prepare(path, uid: geteuid())
+    }
 
     static func path(variable: String?, uid: UInt32, users: String, fallback: String) -> String {
         if let variable, variable.hasPrefix("/") { return variable + "/kwik" }
