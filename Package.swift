@@ -83,7 +83,7 @@ let package = Package(
         tests("KwikTransportTests", ["KwikTransport", "KwikCore"]),
         tests("KwikControlTests", ["KwikControl", "KwikCore"]),
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
-        tests("KwikTelemetryTests", ["KwikTelemetry", "KwikCore"]),
+        tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),
     ],
     cLanguageStandard: .gnu11,

@@ -60,7 +60,8 @@ struct Document {
         self.file = file
         var problem = kwik_toml_error()
         let parsed = unsafe text.withUnsafeBytes { bytes in
-            unsafe kwik_toml_parse(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &problem)
+            unsafe kwik_toml_parse(
+                bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &problem)
         }
         guard let parsed = unsafe parsed else {
             let message = unsafe withUnsafeBytes(of: problem.message) { bytes in
@@ -97,7 +98,8 @@ struct Document {
             let entries = unsafe range(c).map { index in
                 let entry = unsafe kwik_toml_entry_at(c, index)
                 return unsafe Node.Entry(
-                    key: text(entry.key, entry.key_length), keyPlace: Place(entry.key_place), node: node(entry.value))
+                    key: text(entry.key, entry.key_length), keyPlace: Place(entry.key_place),
+                    node: node(entry.value))
             }
             return .table(entries)
         default: return .other

@@ -23,7 +23,8 @@ public struct EngineConfiguration: Sendable {
 public struct EngineService: Sendable {
     /// "host:port", as programs and gateways name it.
     public var name: String
-    /// The addresses at which connect(2) asks for it; never empty. For a service named by a literal address that one.
+    /// The addresses at which connect(2) asks for it; never empty. For a service named by a literal address
+    /// that one.
     public var addresses: [AddressAndPort]
     public var policy: FailurePolicy = .fail
     public var replicas: ReplicaUse = .auto

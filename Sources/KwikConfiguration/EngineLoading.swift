@@ -50,7 +50,8 @@ extension EngineConfiguration {
             service.servers.append(server)
         }
         guard service.servers.contains(where: { $0.roles.contains(.origin) }) else {
-            throw table.document.error(table.place, "no [[service.server]] of \"\(name)\" has the role \"origin\"")
+            throw table.document.error(
+                table.place, "no [[service.server]] of \"\(name)\" has the role \"origin\"")
         }
         try table.finish()
         return service
@@ -84,12 +85,14 @@ extension EngineConfiguration {
 
     private static func policy(_ table: inout Table) throws(ConfigurationError) -> FailurePolicy? {
         if let node = table.node("policy"), case .string("quorum") = node.value {
-            throw table.bad(node, "policy", "can't be \"quorum\" in this version; it has \"fail\" and \"promote\"")
+            throw table.bad(
+                node, "policy", "can't be \"quorum\" in this version; it has \"fail\" and \"promote\"")
         }
         return try table.choice("policy", FailurePolicy.self)
     }
 
-    private static func token(_ table: inout Table, _ loading: Loading) throws(ConfigurationError) -> String? {
+    private static func token(_ table: inout Table, _ loading: Loading) throws(ConfigurationError) -> String?
+    {
         let inline = try table.string("token")
         let filed = try loading.tokens("token_file", limit: 1, in: &table)
         if let inline {
@@ -106,7 +109,9 @@ extension EngineConfiguration {
         guard name.utf8.count <= ConfigurationLimit.nameBytes else {
             throw table.bad(place, "name", "is longer than \(ConfigurationLimit.nameBytes) bytes")
         }
-        guard let (address, addressNode) = try table.address("address") else { throw table.missing("address") }
+        guard let (address, addressNode) = try table.address("address") else {
+            throw table.missing("address")
+        }
         guard address.port > 0 else { throw table.bad(addressNode, "address", "has port 0") }
         if taken.contains(where: { $0.address == address }) {
             throw table.bad(addressNode, "address", "is used twice in this service: \(address)")

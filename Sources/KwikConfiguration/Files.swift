@@ -8,7 +8,9 @@ enum Literal {
             var address = in6_addr()
             guard unsafe inet_pton(family, text, &address) == 1 else { continue }
             var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-            guard unsafe inet_ntop(family, &address, &buffer, socklen_t(buffer.count)) != nil else { return nil }
+            guard unsafe inet_ntop(family, &address, &buffer, socklen_t(buffer.count)) != nil else {
+                return nil
+            }
             return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         }
         return nil
@@ -28,7 +30,9 @@ enum SmallFile {
         defer { close(fd) }
         var status = stat()
         guard unsafe fstat(fd, &status) == 0 else { throw problem(path) }
-        guard status.st_mode & S_IFMT == S_IFREG else { throw FileProblem(what: "\(path): not a regular file") }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw FileProblem(what: "\(path): not a regular file")
+        }
         var bytes: [UInt8] = []
         while true {
             var chunk = [UInt8](repeating: 0, count: 65_536)

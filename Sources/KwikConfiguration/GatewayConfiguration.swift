@@ -32,8 +32,8 @@ public struct GatewayService: Sendable {
     public var backend: Backend
     /// Never empty.
     public var roles: Roles
-    /// Bearer tokens, any of which admits a client; none: no token is asked for. Secret: never logged. Compare in
-    /// constant time.
+    /// Bearer tokens, any of which admits a client; none: no token is asked for. Secret: never logged.
+    /// Compare in constant time.
     public var tokens: [String] = []
     /// `max_window`: bytes per stream and direction, 64 KiB ... 1 GiB.
     public var maxWindow: UInt64 = 16 << 20

@@ -56,13 +56,15 @@ extension GatewayConfiguration {
             let path = String(text.dropFirst(5))
             // sun_path holds 108 bytes with its NUL (unix(7)).
             guard path.hasPrefix("/"), path.utf8.count <= 107 else {
-                throw table.bad(node, "backend", "must be \"unix:\" and an absolute path of at most 107 bytes")
+                throw table.bad(
+                    node, "backend", "must be \"unix:\" and an absolute path of at most 107 bytes")
             }
             return .unix(path)
         }
         guard let address = AddressAndPort(parsing: text), address.port > 0 else {
             throw table.bad(
-                node, "backend", "must be \"address:port\" with a literal address or \"unix:/path\", this is \"\(text)\"")
+                node, "backend",
+                "must be \"address:port\" with a literal address or \"unix:/path\", this is \"\(text)\"")
         }
         return .tcp(address)
     }
@@ -72,15 +74,18 @@ extension GatewayConfiguration {
         guard let (text, node) = try table.string("backend_sees") else {
             throw table.document.error(
                 table.place,
-                "'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that the "
-                    + "backend sees the gateway's address instead of the client's")
+                "'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that "
+                    + "the backend sees the gateway's address instead of the client's")
         }
         guard text == "gateway" else {
-            throw table.bad(node, "backend_sees", "can only be \"gateway\" in this version; this is \"\(text)\"")
+            throw table.bad(
+                node, "backend_sees", "can only be \"gateway\" in this version; this is \"\(text)\"")
         }
     }
 
-    private static func tokens(_ table: inout Table, _ loading: Loading) throws(ConfigurationError) -> [String] {
+    private static func tokens(_ table: inout Table, _ loading: Loading) throws(ConfigurationError)
+        -> [String]
+    {
         var tokens: [String] = []
         if let (items, _) = try table.array("tokens", limit: ConfigurationLimit.tokens) {
             for item in items {

@@ -41,7 +41,8 @@ struct Loading {
         guard isPEM else {
             var reader = place
             let node = reader.node(key)
-            throw document.error(node?.place ?? table.place, "'\(key)' names a file that is not PEM: \(file.path)")
+            throw document.error(
+                node?.place ?? table.place, "'\(key)' names a file that is not PEM: \(file.path)")
         }
         return file
     }
@@ -53,8 +54,10 @@ struct Loading {
         switch (certificate, key) {
         case (let certificate?, let key?): return CertificateAndKey(certificate: certificate, key: key)
         case (nil, nil): return nil
-        case (_?, nil): throw document.error(table.place, "'certificate' needs 'key' beside it in \(table.name)")
-        case (nil, _?): throw document.error(table.place, "'key' needs 'certificate' beside it in \(table.name)")
+        case (_?, nil):
+            throw document.error(table.place, "'certificate' needs 'key' beside it in \(table.name)")
+        case (nil, _?):
+            throw document.error(table.place, "'key' needs 'certificate' beside it in \(table.name)")
         }
     }
 
@@ -77,22 +80,27 @@ struct Loading {
             tokens.append(String(decoding: line, as: UTF8.self))
         }
         guard !tokens.isEmpty, tokens.count <= limit else {
-            throw table.bad(node, key, "must name a file of 1 ... \(limit) lines, \(path) has \(tokens.count)")
+            throw table.bad(
+                node, key, "must name a file of 1 ... \(limit) lines, \(path) has \(tokens.count)")
         }
         return tokens
     }
 
     /// A token that stands in the configuration itself.
-    func checkToken(_ token: String, _ node: Node, _ key: String, in table: Table) throws(ConfigurationError) {
+    func checkToken(_ token: String, _ node: Node, _ key: String, in table: Table) throws(ConfigurationError)
+    {
         let isText = token.utf8.allSatisfy { (0x21...0x7E).contains($0) }
         guard isText, token.utf8.count <= ConfigurationLimit.tokenBytes else {
             throw table.bad(
-                node, key, "holds a token that is longer than \(ConfigurationLimit.tokenBytes) bytes or not plain text")
+                node, key,
+                "holds a token that is longer than \(ConfigurationLimit.tokenBytes) bytes or not plain text")
         }
     }
 
     /// "host:port".
-    func serviceName(in table: inout Table) throws(ConfigurationError) -> (name: String, host: String, node: Node) {
+    func serviceName(in table: inout Table) throws(ConfigurationError) -> (
+        name: String, host: String, node: Node
+    ) {
         let (text, node) = try table.required("name")
         guard let parts = HostAndPort(parsing: text), parts.isValid, parts.port > 0 else {
             throw table.bad(node, "name", "must be \"host:port\", this is \"\(text)\"")

@@ -37,7 +37,9 @@ enum Base64 {
             guard let value = value(digit) else { return nil }
             bits = bits << 6 | value
             if index % 4 == 3 {
-                bytes.append(contentsOf: [UInt8(bits >> 16 & 0xFF), UInt8(bits >> 8 & 0xFF), UInt8(bits & 0xFF)])
+                bytes.append(contentsOf: [
+                    UInt8(bits >> 16 & 0xFF), UInt8(bits >> 8 & 0xFF), UInt8(bits & 0xFF),
+                ])
                 bits = 0
             }
         }

@@ -91,7 +91,8 @@ struct Table {
     }
 
     /// Nil when the key is missing; an empty array is refused.
-    mutating func array(_ key: String, limit: Int) throws(ConfigurationError) -> (items: [Node], node: Node)? {
+    mutating func array(_ key: String, limit: Int) throws(ConfigurationError) -> (items: [Node], node: Node)?
+    {
         guard let node = node(key) else { return nil }
         guard case .array(let items) = node.value else {
             throw bad(node, key, "must be an array, this is \(node.kind)")
@@ -169,7 +170,8 @@ struct Table {
         return UInt64(bits / 8)
     }
 
-    mutating func address(_ key: String) throws(ConfigurationError) -> (address: AddressAndPort, node: Node)? {
+    mutating func address(_ key: String) throws(ConfigurationError) -> (address: AddressAndPort, node: Node)?
+    {
         guard let (text, node) = try string(key) else { return nil }
         return (try address(text, node, key), node)
     }

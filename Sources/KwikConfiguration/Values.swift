@@ -45,7 +45,8 @@ struct HostAndPort {
     var isValid: Bool {
         Literal.canonical(host) != nil
             || host.utf8.allSatisfy { byte in
-                (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || byte == UInt8(ascii: "-")
+                (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20)
+                    || byte == UInt8(ascii: "-")
                     || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_")
             }
     }

@@ -43,7 +43,9 @@ public enum MessagePriority: UInt32, Comparable, Sendable {
     case high = 2
     case critical = 3
 
-    public static func < (left: MessagePriority, right: MessagePriority) -> Bool { left.rawValue < right.rawValue }
+    public static func < (left: MessagePriority, right: MessagePriority) -> Bool {
+        left.rawValue < right.rawValue
+    }
 }
 
 public enum KCPPayload: Hashable, Sendable {
@@ -71,7 +73,8 @@ public enum KCPPayload: Hashable, Sendable {
     /// Whether the message answers one with the same id.
     public var isReply: Bool {
         switch self {
-        case .serverHello, .serverDiscoveryResponse, .capabilityResponse, .transportResponse, .scalingResponse,
+        case .serverHello, .serverDiscoveryResponse, .capabilityResponse, .transportResponse,
+            .scalingResponse,
             .healthCheckResponse:
             true
         default:
@@ -96,7 +99,8 @@ public enum KCPError: Error, Hashable, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .tooLarge(let length): "control message of \(length) bytes, the limit is \(KCPLimit.messageBytes)"
+        case .tooLarge(let length):
+            "control message of \(length) bytes, the limit is \(KCPLimit.messageBytes)"
         case .tooManyFields: "control message with more than \(KCPLimit.fields) fields"
         case .malformed: "malformed control message"
         case .badText: "control message with text that is not UTF-8 or holds a NUL"

@@ -19,8 +19,9 @@ public struct KCPReader {
         unsafe bytes.withUnsafeBytes { unsafe append($0) }
     }
 
-    /// The next whole message; nil until more bytes come. Call it until it gives nil after each `append`, so that
-    /// no more than one unfinished message stays here. After an error the stream can't be read any further.
+    /// The next whole message; nil until more bytes come. Call it until it gives nil after each `append`, so
+    /// that no more than one unfinished message stays here. After an error the stream can't be read any
+    /// further.
     public mutating func next() throws(KCPError) -> KCPMessage? {
         guard let (length, prefix) = LengthPrefix.decode(buffer, at: position) else { return nil }
         guard length <= UInt64(KCPLimit.messageBytes) else { throw .tooLarge(length) }

@@ -23,8 +23,8 @@ public struct RequestTable<Context> {
 
     public var count: Int { pending.count }
 
-    /// The message to send, with the next id filled in; nil when too many are unanswered. It waits for its reply
-    /// for `timeout`, or the header's time to live if that is shorter.
+    /// The message to send, with the next id filled in; nil when too many are unanswered. It waits for its
+    /// reply for `timeout`, or the header's time to live if that is shorter.
     public mutating func request(
         _ payload: KCPPayload, header: MessageHeader = MessageHeader(), context: Context, timeout: Interval,
         now: Instant
@@ -40,8 +40,8 @@ public struct RequestTable<Context> {
         return KCPMessage(payload, header: header)
     }
 
-    /// What the request that `message` answers was sent with; nil if it answers none (it came too late, twice, or
-    /// is no reply).
+    /// What the request that `message` answers was sent with; nil if it answers none (it came too late,
+    /// twice, or is no reply).
     public mutating func take(replyTo message: KCPMessage) -> Context? {
         guard message.payload.isReply,
             let index = pending.firstIndex(where: { $0.id == message.header.messageID })
@@ -60,8 +60,8 @@ public struct RequestTable<Context> {
     }
 }
 
-/// Received messages that wait for their turn: the most urgent first, equals as they came; one whose time to live
-/// passes while it waits is dropped.
+/// Received messages that wait for their turn: the most urgent first, equals as they came; one whose time to
+/// live passes while it waits is dropped.
 public struct MessageQueue {
     private struct Waiting {
         var message: KCPMessage
@@ -95,7 +95,9 @@ public struct MessageQueue {
                 best = index
                 continue
             }
-            if waiting[leader].message.header.priority < waiting[index].message.header.priority { best = index }
+            if waiting[leader].message.header.priority < waiting[index].message.header.priority {
+                best = index
+            }
         }
         return best.map { waiting.remove(at: $0).message }
     }

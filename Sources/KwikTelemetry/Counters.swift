@@ -68,7 +68,8 @@ public struct Counters: Hashable, Sendable {
     public var json: JSON {
         let all: [(String, UInt64)] = [
             ("connects", connects), ("served", served), ("native", native), ("sessions", sessions),
-            ("refused_hellos", refusedHellos), ("streams_opened", streamsOpened), ("streams_closed", streamsClosed),
+            ("refused_hellos", refusedHellos), ("streams_opened", streamsOpened),
+            ("streams_closed", streamsClosed),
             ("streams_aborted", streamsAborted), ("bytes_received", bytesReceived), ("bytes_sent", bytesSent),
             ("backends_refused", backendsRefused), ("paths_activated", pathsActivated),
             ("paths_suspected", pathsSuspected), ("paths_failed", pathsFailed),

@@ -24,10 +24,12 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
             [LogField("path", path.value), LogField("server", name(server)), LogField("from", from.rawValue)])
     case .malformed(let channel, let error):
         return EventDescription(
-            .warning, "malformed frame", channelFields(channel) + [LogField("reason", String(describing: error))])
+            .warning, "malformed frame",
+            channelFields(channel) + [LogField("reason", String(describing: error))])
     case .unknownStream(let channel, let stream):
         return EventDescription(
-            .warning, "channel for an unknown stream", [LogField("stream", stream.value)] + channelFields(channel))
+            .warning, "channel for an unknown stream",
+            [LogField("stream", stream.value)] + channelFields(channel))
     case .policyViolation(let path, let server, let code):
         return EventDescription(
             .error, "server did what it may not",
@@ -55,9 +57,12 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
         return EventDescription(
             .debug, "stream opened", [LogField("stream", stream.value), LogField("server", name(server))])
     case .streamConnected(let stream, let errno):
-        if errno == 0 { return EventDescription(.debug, "stream connected", [LogField("stream", stream.value)]) }
+        if errno == 0 {
+            return EventDescription(.debug, "stream connected", [LogField("stream", stream.value)])
+        }
         return EventDescription(
-            .notice, "backend refused", [LogField("stream", stream.value), LogField("error", errorText(errno))])
+            .notice, "backend refused",
+            [LogField("stream", stream.value), LogField("error", errorText(errno))])
     case .streamClosed(let stream, let end, let received, let sent):
         let counts = [
             LogField("stream", stream.value), LogField("received", received), LogField("sent", sent),

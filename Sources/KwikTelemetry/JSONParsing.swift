@@ -19,15 +19,16 @@ extension JSON {
     /// Values inside each other that `parse` takes.
     public static let depthLimit = 64
 
-    /// Refuses texts longer than `limit` bytes or nested deeper than `depthLimit`, repeated keys, integers of more
-    /// than 64 bits.
+    /// Refuses texts longer than `limit` bytes or nested deeper than `depthLimit`, repeated keys, integers of
+    /// more than 64 bits.
     public static func parse(_ text: [UInt8], limit: Int) throws(JSONError) -> JSON {
         guard text.count <= limit else {
             throw JSONError(line: 0, column: 0, message: "\(text.count) bytes, the limit is \(limit)")
         }
         var problem = json_error_t()
         let parsed = unsafe text.withUnsafeBytes { bytes in
-            unsafe kwik_json_parse(bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &problem)
+            unsafe kwik_json_parse(
+                bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, &problem)
         }
         guard let parsed = unsafe parsed else {
             let message = unsafe withUnsafeBytes(of: problem.text) { bytes in
@@ -53,7 +54,8 @@ extension JSON {
         case JSON_INTEGER: return .integer(unsafe Int64(json_integer_value(c)))
         case JSON_REAL: return .number(unsafe json_real_value(c))
         case JSON_STRING:
-            let bytes = unsafe UnsafeRawBufferPointer(start: json_string_value(c), count: json_string_length(c))
+            let bytes = unsafe UnsafeRawBufferPointer(
+                start: json_string_value(c), count: json_string_length(c))
             return .string(unsafe String(decoding: bytes, as: UTF8.self))
         case JSON_ARRAY:
             var elements: [JSON] = []
@@ -66,7 +68,9 @@ extension JSON {
             var members: [(String, JSON)] = []
             var iterator = unsafe json_object_iter(c)
             while let member = unsafe iterator {
-                if let key = unsafe json_object_iter_key(member), let inner = unsafe json_object_iter_value(member) {
+                if let key = unsafe json_object_iter_key(member),
+                    let inner = unsafe json_object_iter_value(member)
+                {
                     members.append((unsafe String(cString: key), try unsafe value(inner, depth: depth + 1)))
                 }
                 unsafe iterator = json_object_iter_next(c, member)

@@ -12,8 +12,8 @@ public struct LogField: Hashable, Sendable {
     }
 }
 
-/// Structured logs: to the journal where the service manager gave us one, else to stderr, one write(2) per line:
-/// `level message key=value …`.
+/// Structured logs: to the journal where the service manager gave us one, else to stderr, one write(2) per
+/// line: `level message key=value …`.
 ///
 /// Callers give no secrets: tokens, keys and join secrets have no place in a field.
 public final class Log {
@@ -99,8 +99,11 @@ public final class Log {
 
     /// Bare where it is one plain word, else in quotes with escapes.
     private static func quote(_ text: String) -> String {
-        let isPlain = !text.isEmpty
-            && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
+        let isPlain =
+            !text.isEmpty
+            && text.utf8.allSatisfy {
+                $0 > 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=")
+            }
         return isPlain ? text : JSON.string(text).encode()
     }
 }

@@ -11,8 +11,8 @@ public enum StatusLimit {
     public static let clients = 32
 }
 
-/// Answers one line of JSON, `{"verb": …}`, with one line of JSON, then closes. A Unix stream socket of mode 0600
-/// that answers its own user alone.
+/// Answers one line of JSON, `{"verb": …}`, with one line of JSON, then closes. A Unix stream socket of mode
+/// 0600 that answers its own user alone.
 public final class StatusServer {
     private let loop: EventLoop
     private let listener: Descriptor
@@ -22,7 +22,8 @@ public final class StatusServer {
     /// The oldest first.
     private var clients: [Client] = []
 
-    /// Listens at `path`; EADDRINUSE: another daemon does, or something else is in its place. `answer` gets the verb and the whole request.
+    /// Listens at `path`; EADDRINUSE: another daemon does, or something else is in its place. `answer` gets
+    /// the verb and the whole request.
     public init(
         loop: EventLoop, path: String, answer: @escaping (_ verb: String, _ request: JSON) -> JSON
     ) throws(Errno) {
@@ -51,7 +52,8 @@ public final class StatusServer {
             guard let peer = try? UnixSocket.peerCredentials(fd), peer.uid == geteuid() else { continue }
             if clients.count == StatusLimit.clients { clients.removeFirst() }
             let client = Client(socket)
-            let watch = try? loop.watch(fd, for: .readable) { [unowned self, unowned client] _ in turn(client) }
+            let watch = try? loop.watch(fd, for: .readable) { [unowned self, unowned client] _ in turn(client)
+            }
             guard let watch else { continue }
             client.watch = watch
             clients.append(client)

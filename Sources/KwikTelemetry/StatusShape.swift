@@ -1,6 +1,7 @@
 public import KwikCore
 
-/// The one shape of the status, whoever gives it (kwikctl(1) documents it): kwikd and kwik-gateway build it here.
+/// The one shape of the status, whoever gives it (kwikctl(1) documents it): kwikd and kwik-gateway build it
+/// here.
 public enum StatusShape {
     /// Finished streams that a service remembers.
     public static let finishedLimit = 64
@@ -51,7 +52,8 @@ public enum StatusShape {
         ])
     }
 
-    /// `policy`: nil at a gateway. `finished`: made by `stream`, oldest first; the last `finishedLimit` are shown.
+    /// `policy`: nil at a gateway. `finished`: made by `stream`, oldest first; the last `finishedLimit` are
+    /// shown.
     public static func service(
         name: String, policy: String?, servers: [Server], sessions: [Session], finished: [JSON], now: Instant
     ) -> JSON {
@@ -95,8 +97,8 @@ public enum StatusShape {
         ])
     }
 
-    /// A server's state is the best of its paths'; "unconnected" without any. Its trust is the worst that a session
-    /// has found, 1 if none has an opinion.
+    /// A server's state is the best of its paths'; "unconnected" without any. Its trust is the worst that a
+    /// session has found, 1 if none has an opinion.
     private static func server(
         _ server: Server, paths: [PathReport], trust: [ServerTrustReport], now: Instant
     ) -> JSON {

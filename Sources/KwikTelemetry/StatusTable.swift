@@ -42,24 +42,27 @@ public enum StatusTable {
     }
 
     private static func servers(_ service: JSON) -> Table {
-        var table = Table(["SERVER", "ADDRESS", "ROLES", "STATE", ">TRUST", ">QUARANTINE"])
+        var table = Table(["SERVER", "ADDRESS", "ROLES", "STATE", ">TRUST", ">QUARANTINE", "NOTE"])
         for server in service["servers"]?.elements ?? [] {
             let quarantine = server["quarantined_s"]?.number ?? 0
             table.add([
                 server["name"]?.text ?? "", server["address"]?.text ?? "",
                 (server["roles"]?.elements ?? []).compactMap(\.text).joined(separator: ","),
                 server["state"]?.text ?? "", fixed(server["trust"]?.number ?? 0, digits: 2),
-                quarantine > 0 ? duration(quarantine) : "-",
+                quarantine > 0 ? duration(quarantine) : "-", server["refused"]?.text ?? "",
             ])
         }
         return table
     }
 
     private static func paths(_ service: JSON) -> Table {
-        var table = Table(["PATH", "SERVER", "KIND", "STATE", ">RTT", ">RATE", ">RECEIVED", ">SENT", ">STREAMS"])
+        var table = Table([
+            "PATH", "SERVER", "KIND", "STATE", ">RTT", ">RATE", ">RECEIVED", ">SENT", ">STREAMS",
+        ])
         for path in service["paths"]?.elements ?? [] {
             table.add([
-                integer(path["id"]), path["server"]?.text ?? "", path["kind"]?.text ?? "", path["state"]?.text ?? "",
+                integer(path["id"]), path["server"]?.text ?? "", path["kind"]?.text ?? "",
+                path["state"]?.text ?? "",
                 fixed(path["rtt_ms"]?.number ?? 0, digits: 1) + " ms",
                 fixed(path["rate_mbps"]?.number ?? 0, digits: 1) + " Mbit/s", bytes(path["received_bytes"]),
                 bytes(path["sent_bytes"]), integer(path["streams"]),
@@ -73,7 +76,8 @@ public enum StatusTable {
         for stream in streams?.elements ?? [] {
             let parts = (stream["parts"]?.elements ?? []).map { part in
                 let note = part["note"]?.text.map { " (\($0))" } ?? ""
-                return "\(part["server"]?.text ?? "?") \(part["role"]?.text ?? "?") \(bytes(part["bytes"]))\(note)"
+                let giver = "\(part["server"]?.text ?? "?") \(part["role"]?.text ?? "?")"
+                return "\(giver) \(bytes(part["bytes"]))\(note)"
             }
             table.add([
                 integer(stream["id"]), integer(stream["pid"]), stream["primary"]?.text ?? "",
@@ -100,7 +104,9 @@ public enum StatusTable {
     /// The two largest units of it.
     private static func duration(_ seconds: Double) -> String {
         let whole = Int(min(max(seconds, 0), 1e12))
-        let units = [("d", whole / 86_400), ("h", whole / 3_600 % 24), ("min", whole / 60 % 60), ("s", whole % 60)]
+        let units = [
+            ("d", whole / 86_400), ("h", whole / 3_600 % 24), ("min", whole / 60 % 60), ("s", whole % 60),
+        ]
         let shown = units.drop { $0.1 == 0 }.prefix(2).map { "\($0.1) \($0.0)" }
         return shown.isEmpty ? "0 s" : shown.joined(separator: " ")
     }
@@ -147,6 +153,7 @@ private struct Table {
                 if colour, number > 0, column == state { cell = Self.paint(cell, for: row[column]) }
                 line += " \(column == 0 ? "" : " ")" + cell
             }
+            while line.hasSuffix(" ") { line.removeLast() }
             out += line + "\n"
         }
         return out

@@ -29,7 +29,8 @@ struct Asker {
 
     /// no-color.org: any value of NO_COLOR but the empty one.
     private var wantsColour: Bool {
-        Terminal.isTerminal(1) && (Environment.get("NO_COLOR") ?? "").isEmpty && Environment.get("TERM") != "dumb"
+        Terminal.isTerminal(1) && (Environment.get("NO_COLOR") ?? "").isEmpty
+            && Environment.get("TERM") != "dumb"
     }
 
     private func ask() throws(Failure) -> JSON {

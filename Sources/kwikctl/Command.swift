@@ -19,7 +19,7 @@ enum Command {
 
           status [--json] [--watch]   services, servers, paths and streams of the engine
           servers [--json]            the servers of each service
-          run [--] COMMAND [ARG…]     runs a program whose connections Kwik may serve; starts an engine if none runs
+          run [--] COMMAND [ARG…]     runs a program under Kwik; starts an engine if none runs
           version                     the version of kwikctl
           help                        this text
 

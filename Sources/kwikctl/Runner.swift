@@ -1,5 +1,4 @@
 internal import Glibc
-internal import KwikCore
 internal import KwikLinux
 internal import KwikTelemetry
 
@@ -9,8 +8,8 @@ struct Runner {
     private let homes: [String]
     private let directory: String?
 
-    /// How long a new engine may take until it answers.
-    private static let patience = Interval.seconds(5)
+    /// How often, every 20 ms, a new engine is asked whether it is there yet.
+    private static let attempts = 250
     /// Bytes of the engine's log that are shown when it doesn't come up.
     private static let logLimit = 1 << 20
 
@@ -56,7 +55,9 @@ struct Runner {
     private func library() throws(Failure) -> String {
         let path: String
         if let named = Environment.get("KWIK_LIBRARY"), !named.isEmpty {
-            guard Self.isReadable(named) else { throw .failure("KWIK_LIBRARY names \(named), which can't be read") }
+            guard Self.isReadable(named) else {
+                throw .failure("KWIK_LIBRARY names \(named), which can't be read")
+            }
             path = named
         } else {
             // Installed; beside the executable; from a build tree's own directory of products.
@@ -87,8 +88,7 @@ struct Runner {
             log = "\(runtime)/kwikd.log"
             pid = try startEngine(log: "\(runtime)/kwikd.log")
         }
-        let deadline = Clock.now() + Self.patience
-        while Clock.now() < deadline {
+        for _ in 0..<Self.attempts {
             if Self.answers(control) { return }
             if let pid, kill(pid, 0) != 0 && errno == ESRCH { break }
             usleep(20_000)
@@ -105,7 +105,8 @@ struct Runner {
         let environment = Environment.all.filter { !$0.hasPrefix("LD_PRELOAD=") }
         do {
             return try Launch.detached(
-                beside ?? "kwikd", ["kwikd", "--foreground"], environment: environment, errorOutput: output.raw)
+                beside ?? "kwikd", ["kwikd", "--foreground"], environment: environment,
+                errorOutput: output.raw)
         } catch {
             throw .failure("starting \(beside ?? "kwikd"): \(error)")
         }
@@ -123,7 +124,9 @@ struct Runner {
 
     /// The directory of the file that was called; one without a slash was found in PATH.
     private static func home(calledAs name: String) -> String? {
-        if let slash = name.lastIndex(of: "/") { return slash == name.startIndex ? "/" : String(name[..<slash]) }
+        if let slash = name.lastIndex(of: "/") {
+            return slash == name.startIndex ? "/" : String(name[..<slash])
+        }
         let directories = (Environment.get("PATH") ?? "").split(separator: ":").map(String.init)
         return directories.first { isExecutable("\($0)/\(name)") }
     }

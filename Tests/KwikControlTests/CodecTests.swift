@@ -32,7 +32,8 @@ func field(_ number: UInt8, _ contents: [UInt8]) -> [UInt8] {
 
     @Test func defaultsComeBackAsDefaults() throws {
         for payload: KCPPayload in [
-            .clientHello(ClientHello()), .serverHello(ServerHello()), .healthCheckRequest(HealthCheckRequest()),
+            .clientHello(ClientHello()), .serverHello(ServerHello()),
+            .healthCheckRequest(HealthCheckRequest()),
             .trafficPlan(TrafficDistributionPlan()), .unknown,
         ] {
             let message = KCPMessage(payload)
@@ -126,7 +127,8 @@ func field(_ number: UInt8, _ contents: [UInt8]) -> [UInt8] {
         let share: [UInt8] = [0x0A, 0x02, 0x10, 0x01]
         func plan(_ count: Int) -> [UInt8] {
             let contents = [[UInt8]](repeating: share, count: count).flatMap { $0 }
-            return framed([0xBA, 0x04, 0x80 | UInt8(contents.count & 0x7F), UInt8(contents.count >> 7)] + contents)
+            return framed(
+                [0xBA, 0x04, 0x80 | UInt8(contents.count & 0x7F), UInt8(contents.count >> 7)] + contents)
         }
         #expect(throws: Never.self) { try read(plan(2_047)) }
         #expect(throws: KCPError.tooManyFields) { try read(plan(2_048)) }

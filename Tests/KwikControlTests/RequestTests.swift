@@ -2,12 +2,15 @@ import KwikControl
 import KwikCore
 import Testing
 
-private func at(_ milliseconds: Int64) -> Instant { Instant(nanoseconds: 1_000) + .milliseconds(milliseconds) }
+private func at(_ milliseconds: Int64) -> Instant {
+    Instant(nanoseconds: 1_000) + .milliseconds(milliseconds)
+}
 
 private let ask = KCPPayload.healthCheckRequest(HealthCheckRequest())
 
 private func reply(to id: UInt64) -> KCPMessage {
-    KCPMessage(.healthCheckResponse(HealthCheckResponse()), header: MessageHeader(messageID: id, session: nil))
+    KCPMessage(
+        .healthCheckResponse(HealthCheckResponse()), header: MessageHeader(messageID: id, session: nil))
 }
 
 /// The request sent, with `context`, waiting for a second.

@@ -27,7 +27,8 @@ enum Samples {
 
     static var header: MessageHeader {
         var header = MessageHeader(
-            messageID: 7, session: SessionID(high: 0x0123_4567_89ab_cdef, low: 0xfedc_ba98_7654_3210), priority: .high)
+            messageID: 7, session: SessionID(high: 0x0123_4567_89ab_cdef, low: 0xfedc_ba98_7654_3210),
+            priority: .high)
         header.timestampMilliseconds = 1_700_000_000_123
         header.timeToLiveSeconds = 30
         return header

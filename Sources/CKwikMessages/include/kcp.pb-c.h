@@ -217,7 +217,8 @@ struct  Kwik__Kcp__V3__ClientHello
    */
   char *service;
   /*
-   * HMAC-SHA-256(join secret, TLS exporter "EXPORTER-kwik-join" || session id || server id); empty: no join.
+   * HMAC-SHA-256(join secret, TLS exporter "EXPORTER-kwik-join" || session id || server id); empty: no
+   * join.
    */
   ProtobufCBinaryData join_proof;
   Kwik__Kcp__V3__ClientHello__CredentialCase credential_case;

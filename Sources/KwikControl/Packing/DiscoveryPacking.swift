@@ -25,7 +25,9 @@ extension ServerDiscoveryRequest: @unsafe Packable {
 }
 
 extension ServerDiscoveryRequest.GeographicPreference: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryRequest__GeographicPreference>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryRequest__GeographicPreference>
+    ) {
         unsafe kwik__kcp__v3__server_discovery_request__geographic_preference__init(c)
     }
 
@@ -36,7 +38,8 @@ extension ServerDiscoveryRequest.GeographicPreference: @unsafe Packable {
         requireSameCountry = unsafe c.require_same_country != 0
     }
 
-    @unsafe func fill(_ c: inout Kwik__Kcp__V3__ServerDiscoveryRequest__GeographicPreference, _ arena: Arena) {
+    @unsafe func fill(_ c: inout Kwik__Kcp__V3__ServerDiscoveryRequest__GeographicPreference, _ arena: Arena)
+    {
         unsafe (c.n_preferred_regions, c.preferred_regions) = arena.texts(preferredRegions)
         unsafe c.max_latency_ms = maxLatencyMilliseconds
         unsafe c.require_same_country = requireSameCountry ? 1 : 0
@@ -49,11 +52,15 @@ struct DiscoveryQuality: @unsafe Packable {
 
     init(_ value: QualityOfService) { self.value = value }
 
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements>
+    ) {
         unsafe kwik__kcp__v3__server_discovery_request__quality_of_service_requirements__init(c)
     }
 
-    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements) throws(UnknownValue) {
+    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements)
+        throws(UnknownValue)
+    {
         value = QualityOfService()
         value.minBandwidthMbps = unsafe c.min_bandwidth_mbps
         value.maxLatencyMilliseconds = unsafe c.max_latency_ms
@@ -61,7 +68,9 @@ struct DiscoveryQuality: @unsafe Packable {
         value.requireRedundancy = unsafe c.require_redundancy != 0
     }
 
-    @unsafe func fill(_ c: inout Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements, _ arena: Arena) {
+    @unsafe func fill(
+        _ c: inout Kwik__Kcp__V3__ServerDiscoveryRequest__QualityOfServiceRequirements, _ arena: Arena
+    ) {
         unsafe c.min_bandwidth_mbps = value.minBandwidthMbps
         unsafe c.max_latency_ms = value.maxLatencyMilliseconds
         unsafe c.max_packet_loss_rate = value.maxPacketLossRate
@@ -89,7 +98,9 @@ extension ServerDiscoveryResponse: @unsafe Packable {
 }
 
 extension ServerDiscoveryResponse.AvailableServer: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer>
+    ) {
         unsafe kwik__kcp__v3__server_discovery_response__available_server__init(c)
     }
 
@@ -118,11 +129,15 @@ extension ServerDiscoveryResponse.AvailableServer: @unsafe Packable {
 }
 
 extension ServerDiscoveryResponse.Location: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation>
+    ) {
         unsafe kwik__kcp__v3__server_discovery_response__available_server__server_location__init(c)
     }
 
-    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation) throws(UnknownValue) {
+    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation)
+        throws(UnknownValue)
+    {
         self.init()
         country = unsafe Unpack.text(c.country)
         region = unsafe Unpack.text(c.region)
@@ -131,7 +146,9 @@ extension ServerDiscoveryResponse.Location: @unsafe Packable {
         longitude = unsafe c.longitude
     }
 
-    @unsafe func fill(_ c: inout Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation, _ arena: Arena) {
+    @unsafe func fill(
+        _ c: inout Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerLocation, _ arena: Arena
+    ) {
         unsafe c.country = arena.text(country)
         unsafe c.region = arena.text(region)
         unsafe c.datacenter = arena.text(datacenter)
@@ -141,11 +158,15 @@ extension ServerDiscoveryResponse.Location: @unsafe Packable {
 }
 
 extension ServerDiscoveryResponse.Metrics: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics>
+    ) {
         unsafe kwik__kcp__v3__server_discovery_response__available_server__server_metrics__init(c)
     }
 
-    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics) throws(UnknownValue) {
+    @unsafe init(_ c: Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics)
+        throws(UnknownValue)
+    {
         self.init()
         activeConnections = unsafe c.active_connections
         bytesTransferredTotal = unsafe c.bytes_transferred_total
@@ -154,7 +175,9 @@ extension ServerDiscoveryResponse.Metrics: @unsafe Packable {
         uptimeSeconds = unsafe c.uptime_seconds
     }
 
-    @unsafe func fill(_ c: inout Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics, _ arena: Arena) {
+    @unsafe func fill(
+        _ c: inout Kwik__Kcp__V3__ServerDiscoveryResponse__AvailableServer__ServerMetrics, _ arena: Arena
+    ) {
         unsafe c.active_connections = activeConnections
         unsafe c.bytes_transferred_total = bytesTransferredTotal
         unsafe c.cpu_usage_percent = processorUsagePercent

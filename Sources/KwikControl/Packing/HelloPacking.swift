@@ -40,7 +40,8 @@ extension ClientHello: @unsafe Packable {
             credential = unsafe .bearerToken(Unpack.text(c.bearer_token))
         case KWIK__KCP__V3__CLIENT_HELLO__CREDENTIAL_HMAC:
             guard let hmac = unsafe c.hmac else { break }
-            credential = unsafe .hmac(keyID: Unpack.text(hmac.pointee.key_id), mac: Unpack.bytes(hmac.pointee.mac))
+            credential = unsafe .hmac(
+                keyID: Unpack.text(hmac.pointee.key_id), mac: Unpack.bytes(hmac.pointee.mac))
         default:
             break
         }

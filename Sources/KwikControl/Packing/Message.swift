@@ -86,7 +86,8 @@ extension KCPMessage {
     static func decode(_ bytes: Span<UInt8>) throws(KCPError) -> KCPMessage {
         guard bytes.count <= KCPLimit.messageBytes else { throw .tooLarge(UInt64(bytes.count)) }
         var check = WireCheck()
-        unsafe try withUnsafePointer(to: kwik__kcp__v3__kcpmessage__descriptor) { descriptor throws(KCPError) in
+        unsafe try withUnsafePointer(to: kwik__kcp__v3__kcpmessage__descriptor) {
+            descriptor throws(KCPError) in
             unsafe try check.check(bytes, descriptor)
         }
         let unpacked = unsafe bytes.withUnsafeBufferPointer { buffer in
@@ -114,24 +115,41 @@ extension KCPMessage {
             return message
         }
         switch unsafe c.payload_case {
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CLIENT_HELLO: return unsafe .clientHello(try value(c.client_hello))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_HELLO: return unsafe .serverHello(try value(c.server_hello))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CLIENT_HELLO:
+            return unsafe .clientHello(try value(c.client_hello))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_HELLO:
+            return unsafe .serverHello(try value(c.server_hello))
         case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_ADD_PATH: return unsafe .addPath(try value(c.add_path))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_REMOVE_PATH: return unsafe .removePath(try value(c.remove_path))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_PATH_STATUS: return unsafe .pathStatus(try value(c.path_status))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_DISCOVERY_REQ: return unsafe .serverDiscoveryRequest(try value(c.server_discovery_req))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_DISCOVERY_RESP: return unsafe .serverDiscoveryResponse(try value(c.server_discovery_resp))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CAPABILITY_QUERY: return unsafe .capabilityQuery(try value(c.capability_query))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CAPABILITY_RESPONSE: return unsafe .capabilityResponse(try value(c.capability_response))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRANSPORT_COMMAND: return unsafe .transportCommand(try value(c.transport_command))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRANSPORT_RESPONSE: return unsafe .transportResponse(try value(c.transport_response))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SCALING_REQUEST: return unsafe .scalingRequest(try value(c.scaling_request))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SCALING_RESPONSE: return unsafe .scalingResponse(try value(c.scaling_response))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_PERFORMANCE_METRICS: return unsafe .performanceMetrics(try value(c.performance_metrics))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_HEALTH_CHECK_REQ: return unsafe .healthCheckRequest(try value(c.health_check_req))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_HEALTH_CHECK_RESP: return unsafe .healthCheckResponse(try value(c.health_check_resp))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_LOAD_BALANCING: return unsafe .loadBalancing(try value(c.load_balancing))
-        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRAFFIC_PLAN: return unsafe .trafficPlan(try value(c.traffic_plan))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_REMOVE_PATH:
+            return unsafe .removePath(try value(c.remove_path))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_PATH_STATUS:
+            return unsafe .pathStatus(try value(c.path_status))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_DISCOVERY_REQ:
+            return unsafe .serverDiscoveryRequest(try value(c.server_discovery_req))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SERVER_DISCOVERY_RESP:
+            return unsafe .serverDiscoveryResponse(try value(c.server_discovery_resp))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CAPABILITY_QUERY:
+            return unsafe .capabilityQuery(try value(c.capability_query))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_CAPABILITY_RESPONSE:
+            return unsafe .capabilityResponse(try value(c.capability_response))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRANSPORT_COMMAND:
+            return unsafe .transportCommand(try value(c.transport_command))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRANSPORT_RESPONSE:
+            return unsafe .transportResponse(try value(c.transport_response))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SCALING_REQUEST:
+            return unsafe .scalingRequest(try value(c.scaling_request))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_SCALING_RESPONSE:
+            return unsafe .scalingResponse(try value(c.scaling_response))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_PERFORMANCE_METRICS:
+            return unsafe .performanceMetrics(try value(c.performance_metrics))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_HEALTH_CHECK_REQ:
+            return unsafe .healthCheckRequest(try value(c.health_check_req))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_HEALTH_CHECK_RESP:
+            return unsafe .healthCheckResponse(try value(c.health_check_resp))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_LOAD_BALANCING:
+            return unsafe .loadBalancing(try value(c.load_balancing))
+        case KWIK__KCP__V3__KCPMESSAGE__PAYLOAD_TRAFFIC_PLAN:
+            return unsafe .trafficPlan(try value(c.traffic_plan))
         default: throw UnknownValue()
         }
     }

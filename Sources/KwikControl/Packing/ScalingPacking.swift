@@ -24,7 +24,9 @@ extension BandwidthScalingRequest: @unsafe Packable {
 }
 
 extension BandwidthScalingRequest.Policy: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__BandwidthScalingRequest__ScalingPolicy>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__BandwidthScalingRequest__ScalingPolicy>
+    ) {
         unsafe kwik__kcp__v3__bandwidth_scaling_request__scaling_policy__init(c)
     }
 
@@ -118,7 +120,8 @@ extension LoadBalancingUpdate: @unsafe Packable {
 }
 
 extension LoadBalancingUpdate.ServerLoad: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__LoadBalancingUpdate__ServerLoad>) {
+    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__LoadBalancingUpdate__ServerLoad>)
+    {
         unsafe kwik__kcp__v3__load_balancing_update__server_load__init(c)
     }
 
@@ -154,7 +157,9 @@ extension TrafficDistributionPlan: @unsafe Packable {
 }
 
 extension TrafficDistributionPlan.TrafficShare: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__TrafficDistributionPlan__TrafficShare>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__TrafficDistributionPlan__TrafficShare>
+    ) {
         unsafe kwik__kcp__v3__traffic_distribution_plan__traffic_share__init(c)
     }
 

@@ -24,7 +24,9 @@ extension TransportCommand: @unsafe Packable {
 }
 
 extension TransportCommand.Options: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportCommand__TransportOptions>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportCommand__TransportOptions>
+    ) {
         unsafe kwik__kcp__v3__transport_command__transport_options__init(c)
     }
 
@@ -53,7 +55,9 @@ struct CommandQuality: @unsafe Packable {
 
     init(_ value: QualityOfService) { self.value = value }
 
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportCommand__QoSRequirements>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportCommand__QoSRequirements>
+    ) {
         unsafe kwik__kcp__v3__transport_command__qo_srequirements__init(c)
     }
 
@@ -95,7 +99,9 @@ extension TransportResponse: @unsafe Packable {
 }
 
 extension TransportResponse.Result: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportResponse__TransportResult>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportResponse__TransportResult>
+    ) {
         unsafe kwik__kcp__v3__transport_response__transport_result__init(c)
     }
 
@@ -116,11 +122,15 @@ extension TransportResponse.Result: @unsafe Packable {
 }
 
 extension TransportResponse.PathContribution: @unsafe Packable {
-    @unsafe static func initialize(_ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution>) {
+    @unsafe static func initialize(
+        _ c: UnsafeMutablePointer<Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution>
+    ) {
         unsafe kwik__kcp__v3__transport_response__transport_result__path_contribution__init(c)
     }
 
-    @unsafe init(_ c: Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution) throws(UnknownValue) {
+    @unsafe init(_ c: Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution)
+        throws(UnknownValue)
+    {
         self.init()
         serverAddress = unsafe Unpack.text(c.server_address)
         bandwidthMbps = unsafe c.bandwidth_mbps
@@ -128,7 +138,9 @@ extension TransportResponse.PathContribution: @unsafe Packable {
         packetLossRate = unsafe c.packet_loss_rate
     }
 
-    @unsafe func fill(_ c: inout Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution, _ arena: Arena) {
+    @unsafe func fill(
+        _ c: inout Kwik__Kcp__V3__TransportResponse__TransportResult__PathContribution, _ arena: Arena
+    ) {
         unsafe c.server_address = arena.text(serverAddress)
         unsafe c.bandwidth_mbps = bandwidthMbps
         unsafe c.latency_ms = latencyMilliseconds

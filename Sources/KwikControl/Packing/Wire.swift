@@ -1,7 +1,7 @@
 internal import CKwikMessages
 
-/// Walks a message before protobuf-c unpacks it: protobuf-c takes bad UTF-8, cuts text at a NUL, and allocates
-/// for as many fields as there are bytes.
+/// Walks a message before protobuf-c unpacks it: protobuf-c takes bad UTF-8, cuts text at a NUL, and
+/// allocates for as many fields as there are bytes.
 struct WireCheck {
     private var fieldsLeft = KCPLimit.fields
 
@@ -32,7 +32,8 @@ struct WireCheck {
                 let start = position
                 try Self.skip(4, bytes, &position)
                 if let field = unsafe field, unsafe field.pointee.type == PROTOBUF_C_TYPE_FLOAT {
-                    // Little-endian: the exponent is the top byte's lower seven bits and the next one's top bit.
+                    // Little-endian: the exponent is the top byte's lower seven bits and the next one's top
+                    // bit.
                     let exponent = UInt16(bytes[start + 3] & 0x7F) << 1 | UInt16(bytes[start + 2] >> 7)
                     if exponent == 0xFF { throw .badNumber }
                 }

@@ -1,0 +1,121 @@
+import KwikCore
+import KwikTelemetry
+import Testing
+
+private let path = PathID(2)
+private let server = ServerID(3)
+private let stream = StreamID(8)
+private let channel = ChannelID(path: path, number: 12)
+
+/// One event of each kind, and of each outcome that is told differently, with its line.
+private let lines: [(Event, String)] = [
+    (
+        .pathStateChanged(path, server, from: .connecting, to: .active),
+        "info path active path=2 server=b from=connecting"
+    ),
+    (
+        .pathStateChanged(path, server, from: .active, to: .suspect),
+        "warning path suspect path=2 server=b from=active"
+    ),
+    (.malformed(channel, .badMagic), "warning malformed frame path=2 channel=12 reason=badMagic"),
+    (.unknownStream(channel, stream), "warning channel for an unknown stream stream=8 path=2 channel=12"),
+    (
+        .policyViolation(path, server, .refusedByPolicy),
+        "error server did what it may not path=2 server=b code=refusedByPolicy"
+    ),
+    (.streamOpened(stream, server), "debug stream opened stream=8 server=b"),
+    (.streamConnected(stream, errno: 0), "debug stream connected stream=8"),
+    (.streamConnected(stream, errno: 111), "notice backend refused stream=8 error=\"Connection refused\""),
+    (
+        .streamClosed(stream, .finished(closed: true), received: 5, sent: 6),
+        "info stream closed stream=8 received=5 sent=6"
+    ),
+    (
+        .streamClosed(stream, .aborted(errno: 104), received: 5, sent: 6),
+        "notice stream aborted stream=8 received=5 sent=6 error=\"Connection reset by peer\""
+    ),
+    (.replicaEngaged(stream, server), "info replica engaged stream=8 server=b"),
+    (
+        .replicaEnded(stream, server, .mismatches(2)),
+        "notice replica ended stream=8 server=b reason=\"2 mismatches\""
+    ),
+    (
+        .replicaEnded(stream, server, .streamDone),
+        "debug replica ended stream=8 server=b reason=\"stream done\""
+    ),
+    (.replicaQuarantined(server, time: .seconds(60)), "warning replica quarantined server=b seconds=60"),
+    (
+        .blockMismatch(stream, block: 7, server),
+        "warning block of a replica does not match stream=8 block=7 server=b"
+    ),
+    (
+        .leaseMoved(stream, offset: 1, length: 2, from: server, to: ServerID(4)),
+        "debug lease moved stream=8 offset=1 length=2 from=b to=4"
+    ),
+    (.reattached(stream, path, epoch: 1), "notice stream moved to another path stream=8 path=2 epoch=1"),
+    (
+        .promoted(stream, from: ServerID(4), to: server, offset: 9),
+        "warning replica promoted to primary stream=8 from=4 to=b offset=9"
+    ),
+    (.integrityFailure(stream, offset: 10), "error checksum failed stream=8 offset=10"),
+]
+
+@Suite struct Events {
+    @Test(arguments: lines.indices)
+    func everyEventHasItsLine(index: Int) {
+        let (event, line) = lines[index]
+        let description = describe(event) { $0 == server ? "b" : "\($0.value)" }
+        #expect(Log.line(description.level, description.message, description.fields) == line)
+    }
+
+    @Test func endsOfReplicasHaveWords() {
+        let words = [ReplicaEnd.mismatches(1), .behind, .failed, .pathDown, .promoted, .streamDone].map {
+            describe($0)
+        }
+        #expect(words == ["1 mismatch", "too far behind", "failed", "path down", "promoted", "stream done"])
+    }
+
+    @Test func countersCountByKindAndBytes() {
+        var counters = Counters()
+        counters.connects = 3
+        for (event, _) in lines { counters.count(event) }
+        counters.count(.streamClosed(stream, .finished(closed: false), received: 100, sent: 200))
+        let json = counters.json
+        let expected: [(String, Int64)] = [
+            ("connects", 3), ("served", 0), ("streams_opened", 1), ("streams_closed", 2),
+            ("streams_aborted", 1), ("bytes_received", 110), ("bytes_sent", 212), ("backends_refused", 1),
+            ("paths_activated", 1), ("paths_suspected", 1), ("paths_failed", 0), ("replicas_engaged", 1),
+            ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
+            ("reattachments", 1), ("promotions", 1), ("malformed", 2), ("policy_violations", 1),
+            ("integrity_failures", 1),
+        ]
+        for (name, count) in expected { #expect(json[name]?.integer == count, "\(name)") }
+    }
+}
+
+@Suite struct Logs {
+    @Test func onlyWhatIsUrgentEnoughIsWritten() {
+        var written: [String] = []
+        let log = Log(level: .notice) { level, message, fields in
+            written.append(Log.line(level, message, fields))
+        }
+        for level in Log.Level.allCases { log.write(level, "m") }
+        #expect(written == ["error m", "warning m", "notice m"])
+    }
+
+    @Test func valuesAreQuotedWhereTheyMustBe() {
+        let fields = [
+            LogField("a", "plain"), LogField("b", "two words"), LogField("c", ""), LogField("d", "x=y"),
+            LogField("e", "say \"hi\""), LogField("f", "one\ntwo"), LogField("g", 7), LogField("h", "é"),
+        ]
+        #expect(
+            Log.line(.info, "made\nup", fields)
+                == #"info made up a=plain b="two words" c="" d="x=y" e="say \"hi\"" f="one\ntwo" g=7 h=é"#)
+    }
+
+    @Test func aLineFitsOneWrite() {
+        let line = Log.line(.info, String(repeating: "é", count: 5_000), [])
+        #expect(line.utf8.count < Log.lineLimit)
+        #expect(line.hasSuffix("…"))
+    }
+}
