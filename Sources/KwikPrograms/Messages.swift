@@ -161,7 +161,9 @@ private func load<Number: FixedWidthInteger & BitwiseCopyable>(
     _ bytes: [UInt8], _ offset: Int, _ type: Number.Type
 ) -> Number {
     precondition(offset + MemoryLayout<Number>.size <= bytes.count, "a field outside its message")
-    return unsafe bytes.withUnsafeBytes { buffer in unsafe buffer.loadUnaligned(fromByteOffset: offset, as: type) }
+    return unsafe bytes.withUnsafeBytes { buffer in
+        unsafe buffer.loadUnaligned(fromByteOffset: offset, as: type)
+    }
 }
 
 private func append<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number, to bytes: inout [UInt8]) {

@@ -5,11 +5,12 @@ public import KwikLinux
 /// The engine's end of one program's connection.
 ///
 /// It begins pending: the program sees a TCP connect under way. The driver ends that with exactly one of
-/// `established`, `refused` and `native`. After `established` it moves bytes with `read` and `write`, and closes with
-/// `close` and `release`. After `refused`, `native` and `release` no handler is called any more.
+/// `established`, `refused` and `native`. After `established` it moves bytes with `read` and `write`, and
+/// closes with `close` and `release`. After `refused`, `native` and `release` no handler is called any more.
 ///
-/// The program's end A is one end of a Unix stream pair, E the other. One byte always stays unread in E's queue, so
-/// that the program sees a reset, not an end of file, however this process ends (the residue, shim.md).
+/// The program's end A is one end of a Unix stream pair, E the other. One byte always stays unread in E's
+/// queue, so that the program sees a reset, not an end of file, however this process ends (the residue,
+/// shim.md).
 @safe
 public final class ProgramConnection {
     enum State: Equatable {
@@ -30,7 +31,8 @@ public final class ProgramConnection {
     public let id: UInt64
     /// What the program had set on its socket when it connected, of what matters to the backend's socket.
     public let options: SocketOptions
-    /// Called when the socket may have bytes or room, edge-triggered. While pending: `hangup` when the program gave up.
+    /// Called when the socket may have bytes or room, edge-triggered. While pending: `hangup` when the
+    /// program gave up.
     public var onReadiness: (Readiness) -> Void = { _ in }
     /// An option that matters to the backend's socket was changed by the program.
     public var onOption: (SocketOption) -> Void = { _ in }
@@ -44,8 +46,8 @@ public final class ProgramConnection {
     private unowned let door: ProgramDoor
     private var watch: Watch?
     private var relay: SocketRelay?
-    /// Our copy of A, while pending: its send buffer is to be restored. While it is open, a close by the program
-    /// cannot be seen.
+    /// Our copy of A, while pending: its send buffer is to be restored. While it is open, a close by the
+    /// program cannot be seen.
     private var programEnd: Int32
     private let fillers: Int
     /// Bytes at the head of E's queue that have been forwarded (or are a filler): 0 or 1 once connected.
@@ -125,7 +127,8 @@ public final class ProgramConnection {
         descriptor = -1
     }
 
-    /// Closes with the residue: the program sees a reset. T stays for options and for a program that gives up.
+    /// Closes with the residue: the program sees a reset. T stays for options and for a program that gives
+    /// up.
     private func drop(_ state: State) {
         self.state = state
         closeDescriptors()
@@ -135,13 +138,13 @@ public final class ProgramConnection {
 
     // MARK: The connect's outcome
 
-    /// The far end has connected: the program's descriptor becomes writable. The addresses that the program sees
-    /// were fixed when it connected (its own by the routes, the peer's by its request), as TCP's are.
+    /// The far end has connected: the program's descriptor becomes writable. The addresses that the program
+    /// sees were fixed when it connected (its own by the routes, the peer's by its request), as TCP's are.
     public func established(local: SocketAddress? = nil, peer: SocketAddress? = nil) {
         guard state == .pending else { return }
         state = .connected
-        // First, for the shim takes a small buffer for "not connected". It cannot fail but by a seccomp filter, and
-        // then the program has a slow connection.
+        // First, for the shim takes a small buffer for "not connected". It cannot fail but by a seccomp
+        // filter, and then the program has a slow connection.
         try? StreamSocket.setOption(programEnd, SOL_SOCKET, SO_SNDBUF, Self.sendBuffer)
         unsafe withUnsafeTemporaryAllocation(byteCount: Self.maximalFillers, alignment: 1) { buffer in
             let drained = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[0..<fillers - 1])
@@ -168,8 +171,8 @@ public final class ProgramConnection {
         door.keepFailed(self)
     }
 
-    /// No server answers: connects the program's own socket in its stead and copies both ways until both ends have
-    /// closed. The connection keeps itself alive from here on.
+    /// No server answers: connects the program's own socket in its stead and copies both ways until both ends
+    /// have closed. The connection keeps itself alive from here on.
     public func native() {
         guard state == .pending, relay == nil else { return }
         onReadiness = { _ in }
@@ -192,7 +195,8 @@ public final class ProgramConnection {
     /// Reads what the program wrote. EOF: it has shut down its writing, or closed (`isClosedByProgram`).
     /// ECONNRESET: it closed with unread data or with SO_LINGER 0.
     ///
-    /// All but the last byte is taken from the queue and that one is only looked at, unless `buffer` is full before.
+    /// All but the last byte is taken from the queue and that one is only looked at, unless `buffer` is full
+    /// before.
     public func read(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
         if unsafe buffer.isEmpty { return .count(0) }
@@ -213,8 +217,8 @@ public final class ProgramConnection {
                 case .failure(let errno): return errno.code == EAGAIN ? .wouldBlock : .failed(errno)
                 }
             }
-            // A read stops early where a message of other credentials or urgent data begins: then the queue holds
-            // unforwarded bytes still, and there is no residue.
+            // A read stops early where a message of other credentials or urgent data begins: then the queue
+            // holds unforwarded bytes still, and there is no residue.
             if count == fresh - 1, count < buffer.count {
                 let last = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[count..<count + 1])
                 let result = unsafe StreamSocket.receive(
@@ -268,8 +272,8 @@ public final class ProgramConnection {
         return max(0, queued - residue)
     }
 
-    /// Writes to the program. EPIPE: it takes no more (SHUT_RD, or it is closed): discard what comes, its own bytes
-    /// still count.
+    /// Writes to the program. EPIPE: it takes no more (SHUT_RD, or it is closed): discard what comes, its own
+    /// bytes still count.
     public func write(_ slices: [ChunkSlice]) -> IOResult {
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
         return StreamSocket.write(descriptor, slices: slices)
@@ -277,8 +281,8 @@ public final class ProgramConnection {
 
     // MARK: Ends
 
-    /// `finished`: the program reads the end of file after what was written. `aborted`: it reads ECONNRESET after
-    /// what was written, whatever the errno, since that is all that TCP shows.
+    /// `finished`: the program reads the end of file after what was written. `aborted`: it reads ECONNRESET
+    /// after what was written, whatever the errno, since that is all that TCP shows.
     public func close(_ end: StreamEnd) {
         switch end {
         case .finished:
@@ -314,13 +318,15 @@ public final class ProgramConnection {
 
     /// The program disconnects, or gives up a connect that is under way. T goes back to it, so it stays open.
     func undone() {
-        let isRelayed = relay != nil
-        relay?.stop()
-        relay = nil
         let handler = onReadiness
         if state == .pending || state == .connected { drop(.over) }
-        if isRelayed { shadow.disconnect() }
-        handler([.hangup, .error])
+        if let relay {
+            relay.stop()
+            self.relay = nil
+            shadow.disconnect()
+        } else {
+            handler([.hangup, .error])
+        }
     }
 
     func takeError() -> Int32 {

@@ -4,8 +4,9 @@ public import KwikLinux
 
 /// Where programs under the shim ask: engine.sock, one conversation for each call that needs an answer.
 ///
-/// The shim is taken for hostile: it is whatever the program made of it. Only this user's processes are heard;
-/// everything they send is limited and checked; they can harm nobody's connections but their own user's.
+/// The shim is taken for hostile: it is whatever the program made of it. Only this user's processes are
+/// heard; everything they send is limited and checked; they can harm nobody's connections but their own
+/// user's.
 public final class ProgramDoor {
     public enum Limits {
         /// Open conversations; each lasts microseconds.
@@ -13,7 +14,7 @@ public final class ProgramDoor {
         public static let conversationsOfProcess = 64
         /// After this a conversation is cut off.
         public static let conversationTime = Interval.seconds(1)
-        /// More connects than this go native. A connection holds two descriptors, one of them until it is pending.
+        /// More connects than this go native. Each holds two descriptors, three while it is pending.
         public static let connections = 8_192
         /// Failed connects whose errno and socket are kept for the program to ask for, and how long.
         public static let failed = 1_024
@@ -40,9 +41,9 @@ public final class ProgramDoor {
     /// Oldest first.
     private var failed: [(until: Instant, id: UInt64)] = []
 
-    /// `listener`: a listening SEQPACKET socket, taken over. `log` is told what is worth a line and never data.
-    /// `decide` is asked once for each connect that could be served; `connected` gets each that then is, pending,
-    /// and keeps it.
+    /// `listener`: a listening SEQPACKET socket, taken over. `log` is told what is worth a line and never
+    /// data. `decide` is asked once for each connect that could be served; `connected` gets each that then
+    /// is, pending, and keeps it.
     public init(
         loop: EventLoop, listener: Int32, log: @escaping (String) -> Void,
         decide: @escaping (ConnectRequest) -> Verdict, connected: @escaping (ProgramConnection) -> Void
@@ -101,14 +102,15 @@ public final class ProgramDoor {
             log("a process of another user knocked")
             return Descriptor.close(fd)
         }
-        let ofProcess = conversations.values.count { conversation in conversation.credentials.pid == credentials.pid }
+        let ofProcess = conversations.values.count { other in other.credentials.pid == credentials.pid }
         guard conversations.count < Limits.conversations, ofProcess < Limits.conversationsOfProcess else {
             log("too many conversations, the last of process \(credentials.pid)")
             return Descriptor.close(fd)
         }
         do throws(Errno) {
+            let until = Clock.now() + Limits.conversationTime
             conversations[fd] = try Conversation(
-                door: self, descriptor: fd, credentials: credentials, until: Clock.now() + Limits.conversationTime)
+                door: self, descriptor: fd, credentials: credentials, until: until)
             armTimer()
         } catch {
             Descriptor.close(fd)
@@ -189,7 +191,8 @@ public final class ProgramDoor {
         case .busy(let errno):
             return Answer(reply: Reply(kind: .connect, state: .busy, error: errno))
         case .native(let reason):
-            if let reason { log("native: \(destination) for process \(conversation.credentials.pid): \(reason)") }
+            let pid = conversation.credentials.pid
+            if let reason { log("native: \(destination) for process \(pid): \(reason)") }
             return Answer(reply: Reply(kind: .connect, state: .native))
         case .taken(let connection):
             connections[connection.id] = connection
@@ -202,7 +205,9 @@ public final class ProgramDoor {
     private func offer(
         _ conversation: Conversation, _ request: Request, _ destination: SocketAddress, _ original: Int32
     ) -> Offer {
-        if let cookie = try? UnixSocket.cookie(original), let id = originals[cookie], let other = connections[id] {
+        if let cookie = try? UnixSocket.cookie(original), let id = originals[cookie],
+            let other = connections[id]
+        {
             Descriptor.close(original)
             return .busy(other.state == .connected ? EISCONN : EALREADY)
         }
@@ -213,9 +218,10 @@ public final class ProgramDoor {
         do throws(NativeReason) {
             let shadow = try Shadow(taking: original, destination: destination, namespace: namespace)
             let credentials = conversation.credentials
-            let verdict = decide(ConnectRequest(
-                destination: destination, pid: credentials.pid, uid: credentials.uid, options: shadow.snapshot))
-            guard verdict == .serve else { return .native(nil) }
+            let question = ConnectRequest(
+                destination: destination, pid: credentials.pid, uid: credentials.uid,
+                options: shadow.snapshot)
+            guard decide(question) == .serve else { return .native(nil) }
             do throws(Errno) {
                 return .taken(try ProgramConnection(
                     shadow: shadow, credentials: credentials, isBlocking: request.flags.contains(.blocking),

@@ -2,8 +2,8 @@ import Glibc
 import KwikCore
 import KwikLinux
 
-/// The program's original TCP socket T. It stays unconnected (unless the connect falls back to native) and keeps
-/// the options that the program sets: the kernel supplies values, ranges and errors.
+/// The program's original TCP socket T. It stays unconnected (unless the connect falls back to native) and
+/// keeps the options that the program sets: the kernel supplies values, ranges and errors.
 final class Shadow {
     private(set) var descriptor: Int32
     let cookie: UInt64
@@ -47,7 +47,8 @@ final class Shadow {
         guard descriptor >= 0 else { return }
         // A close that lingers would stop the loop; linger 0 means RST and is quick.
         if lingersAtClose && !resetsAtClose {
-            try? StreamSocket.setOption(descriptor, SOL_SOCKET, SO_LINGER, bytes: [UInt8](repeating: 0, count: 8))
+            let off = [UInt8](repeating: 0, count: 8)
+            try? StreamSocket.setOption(descriptor, SOL_SOCKET, SO_LINGER, bytes: off)
         }
         Descriptor.close(descriptor)
         descriptor = -1
@@ -55,12 +56,13 @@ final class Shadow {
 
     /// SO_LINGER is on; with zero seconds close means RST.
     var lingersAtClose: Bool { linger.on }
-    var resetsAtClose: Bool { linger.on && linger.seconds == 0 }
+    var resetsAtClose: Bool { linger.on && !linger.waits }
 
-    private var linger: (on: Bool, seconds: Int) {
-        guard let value = try? StreamSocket.getOption(descriptor, SOL_SOCKET, SO_LINGER, capacity: 8), value.count == 8
-        else { return (false, 0) }
-        return (value[0..<4].contains { byte in byte != 0 }, value[4..<8].reduce(0) { sum, byte in sum + Int(byte) })
+    private var linger: (on: Bool, waits: Bool) {
+        guard let value = try? StreamSocket.getOption(descriptor, SOL_SOCKET, SO_LINGER, capacity: 8),
+            value.count == 8
+        else { return (false, false) }
+        return (value[0..<4].contains { byte in byte != 0 }, value[4..<8].contains { byte in byte != 0 })
     }
 
     /// Makes T what it was before: the program gets it back.

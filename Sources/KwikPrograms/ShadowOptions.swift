@@ -10,20 +10,20 @@ extension Shadow {
     private static let ipv4 = Int32(IPPROTO_IP)
     private static let ipv6 = Int32(IPPROTO_IPV6)
 
-    /// SOL_SOCKET: REUSEADDR, DONTROUTE, BROADCAST, SNDBUF, RCVBUF, KEEPALIVE, OOBINLINE, NO_CHECK, PRIORITY, LINGER,
-    /// REUSEPORT, PASSCRED, TIMESTAMP, TIMESTAMPNS, PASSSEC, RXQ_OVFL, WIFI_STATUS, PEEK_OFF, BUSY_POLL,
-    /// MAX_PACING_RATE, INCOMING_CPU, TXREHASH (asm-generic/socket.h)
+    /// SOL_SOCKET: REUSEADDR, DONTROUTE, BROADCAST, SNDBUF, RCVBUF, KEEPALIVE, OOBINLINE, NO_CHECK, PRIORITY,
+    /// LINGER, REUSEPORT, PASSCRED, TIMESTAMP, TIMESTAMPNS, PASSSEC, RXQ_OVFL, WIFI_STATUS, PEEK_OFF,
+    /// BUSY_POLL, MAX_PACING_RATE, INCOMING_CPU, TXREHASH (asm-generic/socket.h)
     private static let socketWritable: Set<Int32> = [
         2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16, 29, 35, 34, 40, 41, 42, 46, 47, 49, 74,
     ]
-    /// TYPE, ERROR, PEERCRED, SNDLOWAT, BINDTODEVICE, PEERNAME, ACCEPTCONN, PEERSEC, MARK, TIMESTAMPING, PROTOCOL,
-    /// DOMAIN, MEMINFO, INCOMING_NAPI_ID, COOKIE, ZEROCOPY, NETNS_COOKIE
+    /// TYPE, ERROR, PEERCRED, SNDLOWAT, BINDTODEVICE, PEERNAME, ACCEPTCONN, PEERSEC, MARK, TIMESTAMPING,
+    /// PROTOCOL, DOMAIN, MEMINFO, INCOMING_NAPI_ID, COOKIE, ZEROCOPY, NETNS_COOKIE
     private static let socketReadable: Set<Int32> = [
         3, 17, 19, 25, 28, 30, 31, 36, 37, 38, 39, 55, 56, 57, 60, 71,
     ]
-    /// NODELAY, MAXSEG, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, SYNCNT, LINGER2, DEFER_ACCEPT, WINDOW_CLAMP, QUICKACK,
-    /// CONGESTION, THIN_LINEAR_TIMEOUTS, THIN_DUPACK, USER_TIMEOUT, FASTOPEN, TIMESTAMP, NOTSENT_LOWAT, SAVE_SYN,
-    /// FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE, INQ, TX_DELAY (linux/tcp.h)
+    /// NODELAY, MAXSEG, CORK, KEEPIDLE, KEEPINTVL, KEEPCNT, SYNCNT, LINGER2, DEFER_ACCEPT, WINDOW_CLAMP,
+    /// QUICKACK, CONGESTION, THIN_LINEAR_TIMEOUTS, THIN_DUPACK, USER_TIMEOUT, FASTOPEN, TIMESTAMP,
+    /// NOTSENT_LOWAT, SAVE_SYN, FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE, INQ, TX_DELAY (linux/tcp.h)
     private static let tcpWritable: Set<Int32> = [
         1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 16, 17, 18, 23, 24, 25, 27, 30, 34, 36, 37,
     ]
@@ -34,8 +34,8 @@ extension Shadow {
     private static let ipv4Writable: Set<Int32> = [1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 21, 24, 51]
     /// OPTIONS, MTU
     private static let ipv4Readable: Set<Int32> = [4, 14]
-    /// UNICAST_HOPS, MULTICAST_HOPS, MTU_DISCOVER, RECVERR, V6ONLY, RECVPKTINFO, RECVHOPLIMIT, DONTFRAG, RECVTCLASS,
-    /// TCLASS, AUTOFLOWLABEL, ADDR_PREFERENCES, MINHOPCOUNT (linux/in6.h)
+    /// UNICAST_HOPS, MULTICAST_HOPS, MTU_DISCOVER, RECVERR, V6ONLY, RECVPKTINFO, RECVHOPLIMIT, DONTFRAG,
+    /// RECVTCLASS, TCLASS, AUTOFLOWLABEL, ADDR_PREFERENCES, MINHOPCOUNT (linux/in6.h)
     private static let ipv6Writable: Set<Int32> = [16, 18, 23, 25, 26, 49, 51, 62, 66, 67, 70, 72, 73]
     /// MTU
     private static let ipv6Readable: Set<Int32> = [24]
@@ -62,7 +62,8 @@ extension Shadow {
 
     /// `state` is TCP's state as the program sees it (TCP_INFO's first byte); nil: T's own is the truth.
     func read(level: Int32, name: Int32, capacity: Int, state: UInt8?) throws(Errno) -> [UInt8] {
-        guard Self.isReadable(level, name) || Self.isWritable(level, name) else { throw Errno(code: ENOPROTOOPT) }
+        guard Self.isReadable(level, name) || Self.isWritable(level, name)
+        else { throw Errno(code: ENOPROTOOPT) }
         var value = try StreamSocket.getOption(descriptor, level, name, capacity: capacity)
         if level == Self.tcp, name == TCP_INFO, !value.isEmpty, let state { value[0] = state }
         return value

@@ -1,4 +1,4 @@
-/* What the conformance programs share. Each prints `name: what happened`, the same text over TCP and over Kwik. */
+/* What the conformance programs share. Each prints lines of `check: result`, the same over TCP and Kwik. */
 #ifndef CHECK_H
 #define CHECK_H
 

@@ -1,4 +1,4 @@
-/* The far end of the conformance programs: one listener per behaviour, on IPv4 and IPv6 loopback, a thread per
+/* The far end of the conformance programs: one listener per behaviour, on IPv4 and IPv6, a thread per
    connection. Prints `NAME_PORT=number` for each, then "ready". */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,7 +1,5 @@
 #include "../kwik.h"
 
-#include <netinet/in.h>
-
 /* What the kernel reads from A itself on the data path, or knows as well there. */
 static bool is_local(int name)
 {
@@ -80,9 +78,8 @@ KWIK_EXPORT int getsockopt(int fd, int level, int name, void *restrict value, so
     }
     int before = errno;
     int result = kwik_real.getsockopt(fd, level, name, value, length);
-    if (result == 0 || errno != EOPNOTSUPP
-        || (level != IPPROTO_TCP && level != IPPROTO_IP && level != IPPROTO_IPV6) || !kwik_is_ours(fd)
-        || !kwik_readable(length, sizeof(*length)))
+    /* AF_UNIX has no other level. */
+    if (result == 0 || errno != EOPNOTSUPP || !kwik_is_ours(fd) || !kwik_readable(length, sizeof(*length)))
         return result;
     errno = before;
     return read_shadow(fd, level, name, value, length);

@@ -1,7 +1,5 @@
 #include "../kwik.h"
 
-#include <netinet/in.h>
-
 /* Sets the option on the program's TCP socket, by the engine, which holds it. */
 static int write_shadow(int fd, int level, int name, const void *value, socklen_t length)
 {
@@ -52,8 +50,8 @@ KWIK_EXPORT int setsockopt(int fd, int level, int name, const void *value, sockl
     }
     int before = errno;
     int result = kwik_real.setsockopt(fd, level, name, value, length);
-    if (result == 0 || errno != EOPNOTSUPP
-        || (level != IPPROTO_TCP && level != IPPROTO_IP && level != IPPROTO_IPV6) || !kwik_is_ours(fd))
+    /* AF_UNIX has no other level. */
+    if (result == 0 || errno != EOPNOTSUPP || !kwik_is_ours(fd))
         return result;
     errno = before;
     return write_shadow(fd, level, name, value, length);

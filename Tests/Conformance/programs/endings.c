@@ -101,6 +101,8 @@ static void receive_side(void)
     tell("SHUT_RD: write", send(fd, "x", 1, MSG_NOSIGNAL));
     usleep(100000);
     tell("SHUT_RD: write again", send(fd, "y", 1, MSG_NOSIGNAL));
+    close(fd);
+    fd = connected_to("ECHO");
     tell("SHUT_WR", shutdown(fd, SHUT_WR));
     tell("SHUT_WR: write", send(fd, "z", 1, MSG_NOSIGNAL));
     close(fd);

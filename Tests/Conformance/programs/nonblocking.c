@@ -44,13 +44,17 @@ static void refused(void)
     tell_socket_error("refused: SO_ERROR", fd);
     tell_socket_error("refused: SO_ERROR again", fd);
     tell_mask("refused: events then", wait_events(fd, POLLIN | POLLOUT | POLLRDHUP, SHORT_MS));
-    tell("refused: shutdown", shutdown(fd, SHUT_WR));
     tell("refused: second connect", connect_to(fd, "ECHO"));
     tell("refused: third connect", connect_to(fd, "ECHO"));
     tell_mask("refused: writable now", wait_events(fd, POLLOUT, LONG_MS));
     tell_socket_error("refused: SO_ERROR now", fd);
     fcntl(fd, F_SETFL, 0);
     tell_bool("refused: echo", echoes(fd, "at last"));
+    close(fd);
+    fd = tcp(SOCK_NONBLOCK);
+    tell("refused: again", connect_to(fd, "REFUSED"));
+    (void)wait_events(fd, POLLOUT, LONG_MS);
+    tell("refused: shutdown", shutdown(fd, SHUT_WR));
     close(fd);
 }
 

@@ -44,7 +44,8 @@ static void fast_open(void)
     tell("fastopen: connect", connect_to(fd, "ECHO"));
     close(fd);
     fd = tcp(0);
-    tell("fastopen refused", sendto(fd, "fast", 4, MSG_FASTOPEN, (struct sockaddr *)&refused, sizeof(refused)));
+    const struct sockaddr *nobody = (struct sockaddr *)&refused;
+    tell("fastopen refused", sendto(fd, "fast", 4, MSG_FASTOPEN, nobody, sizeof(refused)));
     close(fd);
     fd = tcp(SOCK_NONBLOCK);
     tell("fastopen nonblocking", sendto(fd, "fast", 4, MSG_FASTOPEN, (struct sockaddr *)&echo, sizeof(echo)));
@@ -52,7 +53,8 @@ static void fast_open(void)
     tell_socket_error("fastopen nonblocking: SO_ERROR", fd);
     close(fd);
     struct iovec part = {"mess", 4};
-    struct msghdr message = {.msg_name = &echo, .msg_namelen = sizeof(echo), .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &echo, .msg_namelen = sizeof(echo), .msg_iov = &part,
+                             .msg_iovlen = 1};
     fd = tcp(0);
     tell("fastopen sendmsg", sendmsg(fd, &message, MSG_FASTOPEN));
     tell_bool("fastopen sendmsg: echo", reads(fd, "mess"));
@@ -62,7 +64,8 @@ static void fast_open(void)
 static void version6(const char *name, const struct in6_addr *host)
 {
     char text[64];
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = port("ECHO"), .sin6_addr = *host}, seen;
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = port("ECHO")}, seen;
+    address.sin6_addr = *host;
     socklen_t length = sizeof(seen);
     int fd = socket(AF_INET6, SOCK_STREAM, 0);
     snprintf(text, sizeof(text), "%s: connect", name);
