@@ -145,7 +145,7 @@ def prepare(lab, options, size):
         raise LabError(f"{lab.directory} has {room >> 20} MiB of free space; {5 * size >> 20} are needed")
     print(f"Three independent servers: nginx and kwik-gateway each, capped at {options.rate} Mbit/s by\n"
           f"max_rate; each has its own copy of a file of {options.mib} MiB, in {lab.directory}.")
-    lab.add_servers(3, max_rate=f"{options.rate} Mbit/s")
+    lab.add_servers(3, origins=3, max_rate=f"{options.rate} Mbit/s")
     original = lab.directory / "original"
     digest = make_file(original, size)
     lab.put("file", original)
@@ -170,10 +170,10 @@ def fetch(lab, servers, options, half_way=None):
 
 
 def loss(lab, kill):
-    """What happens half-way, and to whom: the primary is the first server, the victim else the last."""
-    victim = lab.servers[0] if kill == "primary" else lab.servers[-1]
-
+    """What happens half-way, and to whom: the primary, which the engine chose, or another."""
     def act():
+        primary = lab.primary()
+        victim = primary if kill == "primary" else next(s for s in lab.servers if s is not primary)
         if kill == "crash":
             victim.crash()
             what = "gateway and nginx killed"

@@ -328,8 +328,19 @@ class Lab:
         self.servers.append(server)
         return server
 
-    def add_servers(self, count, **settings):
-        return [self.add_server(**settings) for _ in range(count)]
+    def add_servers(self, count, origins=1, **settings):
+        """Each is a replica; the first `origins` may be primaries too: with one it is known which is."""
+        for index in range(count):
+            server = self.add_server(**settings)
+            server.service["roles"] = ["origin", "replica"] if index < origins else ["replica"]
+        return self.servers
+
+    def primary(self):
+        """The server that is the primary of the open streams."""
+        names = {stream["primary"] for stream in streams_of(self.status())}
+        if len(names) != 1:
+            raise LabError(f"no single primary: {sorted(names)}")
+        return next(server for server in self.servers if server.name in names)
 
     def put(self, name, content, servers=None):
         """The same file on each server, each with a copy of its own. `content`: bytes or a file's path."""
@@ -407,7 +418,7 @@ class Lab:
         return subprocess.Popen([str(word) for word in argv], env=self.environment(shim),
                                 **{"stdin": subprocess.DEVNULL, **options})
 
-    def log_tails(self, lines=25):
+    def log_tails(self, lines=8):
         """The ends of all daemons' logs, for a failure's report."""
         text = ""
         for path in sorted(self.logs.glob("*.log")):
