@@ -5,8 +5,11 @@ final class Lease {
     let range: ByteRange
     /// The CARVE that it follows; 0 where the blocks were carved before.
     let sequence: UInt64
+    let grantedAt: Instant
     /// When its last byte was to be here when it was granted.
     let promise: Instant
+    /// Its bytes were asked of another before.
+    let isSecond: Bool
     /// Bytes not yet received on it.
     var missing: UInt64
     /// What the primary refused to carve: it comes from the primary, the lease's copy is dropped.
@@ -14,12 +17,17 @@ final class Lease {
     /// Whether another lease over the same bytes was granted because this one slipped.
     var doubled = false
 
-    init(channel: ChannelID, server: ServerID, range: ByteRange, sequence: UInt64, promise: Instant) {
+    init(
+        channel: ChannelID, server: ServerID, range: ByteRange, sequence: UInt64, grantedAt: Instant,
+        promise: Instant, isSecond: Bool
+    ) {
         self.channel = channel
         self.server = server
         self.range = range
         self.sequence = sequence
+        self.grantedAt = grantedAt
         self.promise = promise
+        self.isSecond = isSecond
         missing = range.count
     }
 

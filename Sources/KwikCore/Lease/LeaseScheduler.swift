@@ -159,7 +159,8 @@ extension ClientSession {
     }
 
     private func grant(
-        _ range: ByteRange, of stream: ClientStream, to candidate: Candidate, carve: Bool, now: Instant
+        _ range: ByteRange, of stream: ClientStream, to candidate: Candidate, carve: Bool,
+        isSecond: Bool = false, now: Instant
     ) {
         var sequence: UInt64 = 0
         if carve, let own = stream.own {
@@ -177,7 +178,9 @@ extension ClientSession {
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         out.append(.finish(channel))
         stream.book.add(
-            Lease(channel: channel, server: path.server, range: range, sequence: sequence, promise: promise))
+            Lease(
+                channel: channel, server: path.server, range: range, sequence: sequence, grantedAt: now,
+                promise: promise, isSecond: isSecond))
         path.outstanding += range.count
     }
 
@@ -197,6 +200,8 @@ extension ClientSession {
             else {
                 continue
             }
+            // Nothing of it can be here yet: that is no sign of anything.
+            if now - lease.grantedAt <= holder.sample.srtt { continue }
             let arrival = ahead(of: lease, stream, holder, now: now)
             var best: (candidate: Candidate, after: Interval)?
             for candidate in all where candidate.path.id != holder.id {
@@ -210,9 +215,8 @@ extension ClientSession {
             }
             guard let (candidate, after) = best else { continue }
             let slipped = now + arrival - lease.promise > max(Tuning.slip, holder.sample.srtt)
-            guard slipped || ending, arrival > after + max(Tuning.gain, candidate.path.sample.srtt / 2) else {
-                continue
-            }
+            let gain = max(Tuning.gain, candidate.path.sample.srtt / 2)
+            guard slipped || (ending && !lease.isSecond), arrival > after + gain else { continue }
             move(lease, of: stream, to: candidate, revoke: arrival - after > holder.sample.srtt * 2, now: now)
             moves += 1
         }
@@ -228,7 +232,7 @@ extension ClientSession {
                 ? sum + other.missing : sum
         }
         return Interval(
-            seconds: Double(bytes) / max(holder.rate.recent(srtt: holder.sample.srtt, now: now), 1))
+            seconds: Double(bytes) / max(holder.rate.current(srtt: holder.sample.srtt, now: now), 1))
     }
 
     private func move(
@@ -252,7 +256,7 @@ extension ClientSession {
             }
         }
         if let last = run { runs.append(last) }
-        for range in runs { grant(range, of: stream, to: candidate, carve: false, now: now) }
+        for range in runs { grant(range, of: stream, to: candidate, carve: false, isSecond: true, now: now) }
         if revoke { giveBack(lease, of: stream, abandon: true) }
     }
 }

@@ -36,6 +36,9 @@ public enum Tuning {
     /// What a peer may send before the first WINDOW.
     public static let initialWindow: UInt64 = 64 << 10
 
+    /// The read offset is told after this many bytes at the latest: half of the least that a gateway holds.
+    static let windowStep = initialWindow / 2
+
     /// A stream is bulk after this many bytes or this long.
     static let bulkBytes: UInt64 = 256 << 10
     static let bulkTime = Interval.milliseconds(100)

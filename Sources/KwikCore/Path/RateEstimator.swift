@@ -60,6 +60,13 @@ struct RateEstimator {
         return min(rate(srtt: srtt), Double(sum(from: now - window)) / window.seconds)
     }
 
+    /// What the path delivers just now: the estimate, unless it had work for long enough to show otherwise.
+    func current(srtt: Interval, now: Instant) -> Double {
+        let window = max(Interval.milliseconds(100), srtt * 2)
+        guard let since = busySince, now - since > window else { return rate(srtt: srtt) }
+        return recent(srtt: srtt, now: now)
+    }
+
     private mutating func record(_ count: UInt64, now: Instant) {
         if let last = arrivals.indices.last, last >= head, now - arrivals[last].at < Self.bucket {
             arrivals[last].bytes += count

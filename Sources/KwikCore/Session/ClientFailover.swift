@@ -22,7 +22,8 @@ extension ClientSession {
             switch stream.phase {
             case .waiting: assignPrimary(stream, now: now)
             case .connecting, .open:
-                guard stream.primary == traits.server, stream.own.flatMap({ self.path($0.path) }) == nil
+                guard stream.primary == traits.server, !stream.isSettled,
+                    stream.own.flatMap({ self.path($0.path) }) == nil
                 else { continue }
                 if traits.resumed {
                     reattach(stream, to: path, now: now)
@@ -92,7 +93,7 @@ extension ClientSession {
 
     /// Streams whose primary was reached by this path use another one to it; else its silence begins.
     private func findOther(insteadOf gone: ClientPath, now: Instant) {
-        for stream in streams where stream.primary == gone.server {
+        for stream in streams where stream.primary == gone.server && !stream.isSettled {
             if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
             switch stream.phase {
             case .waiting, .lingering: continue
@@ -193,6 +194,7 @@ extension ClientSession {
         stream.upAwaitsWindow = true
         stream.ownHighest = stream.down.front
         stream.ownFinished = false
+        stream.ownEnded = false
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: stream.epoch))
         stream.own = channel
         let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)

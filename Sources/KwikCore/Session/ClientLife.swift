@@ -61,11 +61,12 @@ extension ClientSession {
         }
         let size = window(stream)
         let target = stream.down.read + size
-        guard target >= stream.granted + min(size / 4, 256 << 10) || stream.granted <= Tuning.initialWindow
-        else {
-            return
-        }
+        let grows = target >= stream.granted + min(size / 4, 256 << 10)
+        // A gateway may hold less than was granted: it goes on by the read offset.
+        let hasRead = stream.down.read >= stream.toldRead + Tuning.windowStep
+        guard grows || hasRead || stream.granted <= Tuning.initialWindow else { return }
         stream.granted = max(stream.granted, target)
+        stream.toldRead = stream.down.read
         let frame = Frame.window(read: stream.down.read, maximum: stream.granted)
         send(frame, on: own)
         for part in stream.parts where part.ended == nil { send(frame, on: part.channel) }
@@ -121,7 +122,7 @@ extension ClientSession {
 
     func maybeLinger(_ stream: ClientStream, now: Instant) {
         guard stream.downDone, stream.upEnd?.closed == true, case .open = stream.phase else { return }
-        if stream.ownFinished, let own = stream.own, channels[own] == nil {
+        if stream.isSettled || (stream.ownFinished && stream.own.map { channels[$0] == nil } ?? false) {
             release(stream)
         } else if stream.finSent || stream.own == nil {
             stream.phase = .lingering(until: now + Tuning.linger)

@@ -268,8 +268,10 @@ extension ClientSession {
             channels[channel.id] = nil
             if let lease = stream.book.lease(on: channel.id) { finish(lease, of: stream, now: now) }
         case .own:
+            guard stream.own == channel.id else { break }
+            stream.ownEnded = true
             // The primary has said all. Without FIN or RESET that is a failure of its own.
-            if stream.own == channel.id, stream.fin == nil, stream.resetAt == nil, !stream.downDone {
+            if stream.fin == nil, stream.resetAt == nil, !stream.downDone {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .replica:
@@ -300,7 +302,13 @@ extension ClientSession {
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
         case .own:
-            if stream.own == channel.id { abort(stream, errno: ErrorNumber.connectionReset) }
+            guard stream.own == channel.id else { break }
+            if stream.downWhole, stream.finSent {
+                // Both directions were whole: a primary that is attached to once more has forgotten the stream.
+                stream.ownEnded = true
+            } else {
+                abort(stream, errno: ErrorNumber.connectionReset)
+            }
         case .replica:
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)

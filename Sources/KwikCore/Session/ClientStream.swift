@@ -63,6 +63,8 @@ final class ClientStream {
     var downWhole = false
     /// Our half of the own channel is complete.
     var ownFinished = false
+    /// The primary's half of the own channel is complete: it has all of ours, and FIN.
+    var ownEnded = false
     /// The program closed while upstream bytes were still to be sent: they have until then.
     var closing: Instant?
     /// The program reads no more: what comes is discarded.
@@ -135,6 +137,9 @@ final class ClientStream {
         let start = Block.start(of: block)
         return ByteRange(start, max(start, min(start + Block.size, final ?? .max)))
     }
+
+    /// Nothing is left to be said in either direction: the primary may have forgotten the stream.
+    var isSettled: Bool { ownEnded && downWhole && finSent }
 
     /// Whether replicas are at work.
     var isEngaged: Bool { parts.contains { $0.ended == nil } }
