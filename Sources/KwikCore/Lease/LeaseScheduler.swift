@@ -89,7 +89,11 @@ extension ClientSession {
                 var from = edge(stream, primary)
                 let lag = path.eta(path.leaseLength) - min(fastest, primary.sample.srtt + primary.horizon)
                 if slides, lag > .zero {
-                    from += Block.roundDown(UInt64(min(lag, Tuning.slide).seconds * total))
+                    // Never out of what may be leased at all: a path whose estimate has collapsed would get
+                    // nothing, and so never show a better one.
+                    let last = leasable(stream) - min(leasable(stream), path.leaseLength)
+                    let shifted = from + UInt64(min(lag, Tuning.slide).seconds * total)
+                    from = Block.roundDown(max(from, min(shifted, last)))
                 }
                 guard let range = free(stream, from: from, length: path.leaseLength),
                     serves(candidate, range.start, of: stream),
@@ -120,10 +124,14 @@ extension ClientSession {
         return max(at, stream.down.front)
     }
 
+    /// Where leases end: whole blocks that the primary's backend has produced and the window admits.
+    private func leasable(_ stream: ClientStream) -> UInt64 {
+        min(stream.granted, stream.progressEnded ? stream.progress : Block.roundDown(stream.progress))
+    }
+
     /// The lowest unleased whole blocks from `offset` on that the primary's backend has produced.
     private func free(_ stream: ClientStream, from offset: UInt64, length: UInt64) -> ByteRange? {
-        let limit = min(
-            stream.granted, stream.progressEnded ? stream.progress : Block.roundDown(stream.progress))
+        let limit = leasable(stream)
         var start = Block.roundUp(offset)
         while start < limit {
             let taken = max(
