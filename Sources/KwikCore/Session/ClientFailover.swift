@@ -57,7 +57,7 @@ extension ClientSession {
     func heard(_ id: PathID, now: Instant) {
         guard let path = path(id), path.liveness.heard(now: now) else { return }
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
-        for stream in streams where stream.primary == path.server {
+        for stream in streams {
             if let own = stream.own, own.path == id { stream.silentSince = nil }
             if case .waiting = stream.phase { assignPrimary(stream, now: now) }
         }

@@ -196,9 +196,9 @@ extension ClientSession {
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
         case .tag(let first, let tags): takeTags(first, tags, of: stream, now: now)
         case .fin(let base, let final, let sum, let closed):
-            guard base == stream.down.sumBase, final >= stream.down.highest, stream.fin == nil else {
-                throw .badRange
-            }
+            guard base == stream.down.sumBase, final >= stream.down.highest else { throw .badRange }
+            // Said again on a channel that was attached after it.
+            if let fin = stream.fin, fin.final != final || fin.sum != sum { throw .badRange }
             stream.fin = ClientStream.Fin(base: base, final: final, sum: sum, closed: closed)
             stream.progress = final
             stream.progressEnded = true

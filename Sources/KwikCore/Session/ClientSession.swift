@@ -117,7 +117,7 @@ public final class ClientSession {
             if case .lingering(let until) = stream.phase, now >= until { release(stream) }
             if let until = stream.closing, now >= until { abort(stream, errno: ErrorNumber.connectionReset) }
             maybeLinger(stream, now: now)
-            guard case .open = stream.phase, !stream.downDone else { continue }
+            guard case .open = stream.phase, !stream.downDone, !stream.released else { continue }
             schedule(stream, now: now)
             if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }

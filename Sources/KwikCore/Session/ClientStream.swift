@@ -146,13 +146,13 @@ final class ClientStream {
 
     /// Whether upstream bytes, or the end, wait to be sent to the primary.
     var hasUpstream: Bool {
-        guard case .open = phase, !upAwaitsWindow else { return false }
+        guard case .open = phase, !upAwaitsWindow, !released else { return false }
         return upSent < min(up.produced, upMaximum) || (upEnd != nil && !finSent && upSent == up.produced)
     }
 
     /// Whether a replica has yet to be told upstream bytes, or their end.
     func hasReplay(_ part: Part) -> Bool {
-        guard part.ended == nil else { return false }
+        guard part.ended == nil, !released else { return false }
         return part.upSent < min(up.produced, part.upMaximum)
             || (upEnd != nil && !part.finSent && part.upSent == up.produced)
     }
