@@ -9,6 +9,8 @@ final class Gateway: Node {
     /// Bytes of each stream that were read from its backend, dropped ones included.
     private(set) var produced: [StreamID: UInt64] = [:]
     private let onEvent: (Event) -> Void
+    /// Connects and releases of each stream: an answer that comes too late is dropped.
+    private var attempts: [StreamID: Int] = [:]
 
     init(_ world: World, _ server: Server, limits: GatewayLimits, onEvent: @escaping (Event) -> Void) {
         self.server = server
@@ -46,6 +48,8 @@ final class Gateway: Node {
 
     override func happened(_ event: Event) { onEvent(event) }
 
+    override func released(_ stream: StreamID) { attempts[stream, default: 0] += 1 }
+
     override func carryOutLocal(_ action: Action) {
         switch action {
         case .connect(let stream, _): connect(stream)
@@ -55,8 +59,11 @@ final class Gateway: Node {
     }
 
     private func connect(_ stream: StreamID) {
+        produced[stream] = 0
+        attempts[stream, default: 0] += 1
+        let attempt = attempts[stream]
         world.after(.microseconds(200)) { [weak self] in
-            guard let self, !self.isOver else { return }
+            guard let self, !self.isOver, self.attempts[stream] == attempt else { return }
             if self.server.character == .refusing {
                 return self.give(.backendRefused(stream, errno: Errno.connectionRefused))
             }

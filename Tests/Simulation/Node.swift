@@ -12,6 +12,7 @@ class Node {
     private var isTurning = false
     private var isScheduled = false
     private var lost: [PathID] = []
+    private var tap: Tap?
     private var everKnown: Set<PathID> = []
     var locals: [StreamID: Local] = [:]
     var dirty: [StreamID] = []
@@ -42,6 +43,7 @@ class Node {
     func localWrote(_ stream: StreamID, _ count: Int) {}
     func carryOutLocal(_ action: Action) {}
     func happened(_ event: Event) {}
+    func released(_ stream: StreamID) {}
     func pathIsGone(_ path: PathID) {}
     var opensChannels: Bool { false }
 
@@ -96,11 +98,20 @@ class Node {
         switch report {
         case .received(let number, let slice, let finished):
             let channel = ChannelID(path: path, number: number)
+            if world.tracing { tapped(channel, slice, finished) }
             unsafe give(.received(channel, slice.bytes, finished: finished))
-        case .reset(let number, let code): give(.channelReset(ChannelID(path: path, number: number), code: code))
+        case .reset(let number, let code):
+            world.trace("\(name) <- \(path.value)/\(number) reset \(code)")
+            give(.channelReset(ChannelID(path: path, number: number), code: code))
         case .closed(let number): give(.channelClosed(ChannelID(path: path, number: number)))
         case .ended: lose(path)
         }
+    }
+
+    private func tapped(_ channel: ChannelID, _ slice: ChunkSlice, _ finished: Bool) {
+        let tap = tap ?? Tap(world, name: name, expectsPreface: !opensChannels)
+        self.tap = tap
+        unsafe tap.received(channel, slice.bytes, finished: finished)
     }
 
     /// The connection is over: the session hears of it once.

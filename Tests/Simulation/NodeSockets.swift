@@ -132,6 +132,7 @@ extension Node {
 
     func release(_ stream: StreamID) {
         world.trace("\(name) stream \(stream.value) released")
+        released(stream)
         guard let local = locals.removeValue(forKey: stream) else { return }
         local.socket.onEvent = {}
         local.socket.close()

@@ -43,7 +43,7 @@ public final class Simulation {
     /// What a fair network needs after the heal besides the programs' own time.
     private static let grace = 90.0
     /// Both sides have forgotten every stream when so much time has gone by.
-    private static let rest = Interval.seconds(50)
+    private static let rest = Interval.seconds(80)
 
     private init(_ scenario: Scenario, tracing: Bool) {
         self.scenario = scenario
@@ -66,6 +66,7 @@ public final class Simulation {
     }
 
     private func play() -> Outcome {
+        if world.tracing { describe() }
         network.begin(client)
         for (index, workload) in scenario.workloads.enumerated() {
             let program = Program(world, index: index, workload)
@@ -87,6 +88,17 @@ public final class Simulation {
         for server in network.servers { server.crash() }
         world.end()
         return outcome
+    }
+
+    private func describe() {
+        world.trace("settings \(scenario.settings)")
+        for (index, server) in scenario.servers.enumerated() { world.trace("server \(index) \(server)") }
+        for (index, route) in scenario.routes.enumerated() { world.trace("route \(index) \(route)") }
+        for (index, workload) in scenario.workloads.enumerated() {
+            world.trace("program \(index) \(workload.exchanges) \(workload.ending) at \(workload.start.seconds)")
+        }
+        for (at, fault) in scenario.faults { world.trace("at \(at.seconds) \(fault)") }
+        world.trace("heal at \(scenario.healAt.seconds)")
     }
 
     /// Seconds after which every program has to be over.
