@@ -164,6 +164,32 @@ func field(_ number: UInt8, _ contents: [UInt8]) -> [UInt8] {
         #expect(back.reason == "ab")
     }
 
+    @Test func damagedMessagesAreRefusedOrReadAsOthersButHarmNothing() throws {
+        // xorshift64 (Marsaglia, 2003), from a fixed seed.
+        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        func next(_ bound: Int) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state % UInt64(bound))
+        }
+        let originals = Samples.all.map { $0.message.encode() }
+        var read = 0
+        for _ in 0..<5_000 {
+            var bytes = originals[next(originals.count)]
+            for _ in 0...next(4) { bytes[next(bytes.count)] = UInt8(next(256)) }
+            var reader = KCPReader()
+            reader.append(bytes)
+            guard let message = try? reader.next() else { continue }
+            read += 1
+            var again = KCPReader()
+            again.append(message.encode())
+            let back = try again.next()
+            #expect(back == message)
+        }
+        #expect(read > 500)
+    }
+
     @Test func sessionIdsAreThirtyTwoDigits() {
         let session = SessionID(high: 0x1, low: 0xabcd_ef00_0000_0001)
         #expect(session.hexadecimal == "0000000000000001abcdef0000000001")

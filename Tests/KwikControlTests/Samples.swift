@@ -7,23 +7,25 @@ enum Samples {
         payloads.map { name, payload in (name, KCPMessage(payload, header: header)) }
     }
 
-    private static let payloads: [(String, KCPPayload)] = [
-        ("client_hello", .clientHello(clientHello)), ("client_hello_hmac", .clientHello(hmacHello)),
-        ("server_hello", .serverHello(serverHello)), ("add_path", .addPath(addPath)),
-        ("remove_path", .removePath(removePath)), ("path_status", .pathStatus(pathStatus)),
-        ("server_discovery_req", .serverDiscoveryRequest(discoveryRequest)),
-        ("server_discovery_resp", .serverDiscoveryResponse(discoveryResponse)),
-        ("capability_query", .capabilityQuery(capabilityQuery)),
-        ("capability_response", .capabilityResponse(capabilityResponse)),
-        ("transport_command", .transportCommand(transportCommand)),
-        ("transport_response", .transportResponse(transportResponse)),
-        ("scaling_request", .scalingRequest(scalingRequest)),
-        ("scaling_response", .scalingResponse(scalingResponse)),
-        ("performance_metrics", .performanceMetrics(metrics)),
-        ("health_check_req", .healthCheckRequest(healthRequest)),
-        ("health_check_resp", .healthCheckResponse(healthResponse)),
-        ("load_balancing", .loadBalancing(loadBalancing)), ("traffic_plan", .trafficPlan(trafficPlan)),
-    ]
+    private static var payloads: [(String, KCPPayload)] {
+        [
+            ("client_hello", .clientHello(clientHello)), ("client_hello_hmac", .clientHello(hmacHello)),
+            ("server_hello", .serverHello(serverHello)), ("add_path", .addPath(addPath)),
+            ("remove_path", .removePath(removePath)), ("path_status", .pathStatus(pathStatus)),
+            ("server_discovery_req", .serverDiscoveryRequest(discoveryRequest)),
+            ("server_discovery_resp", .serverDiscoveryResponse(discoveryResponse)),
+            ("capability_query", .capabilityQuery(capabilityQuery)),
+            ("capability_response", .capabilityResponse(capabilityResponse)),
+            ("transport_command", .transportCommand(transportCommand)),
+            ("transport_response", .transportResponse(transportResponse)),
+            ("scaling_request", .scalingRequest(scalingRequest)),
+            ("scaling_response", .scalingResponse(scalingResponse)),
+            ("performance_metrics", .performanceMetrics(metrics)),
+            ("health_check_req", .healthCheckRequest(healthRequest)),
+            ("health_check_resp", .healthCheckResponse(healthResponse)),
+            ("load_balancing", .loadBalancing(loadBalancing)), ("traffic_plan", .trafficPlan(trafficPlan)),
+        ]
+    }
 
     static var header: MessageHeader {
         var header = MessageHeader(
