@@ -130,7 +130,7 @@ extension ConnectionState {
 
     /// The stream has filled a datagram: the next one's turn.
     func rotate(_ stream: SendStream) {
-        guard stream === ready.head else { return }
+        guard stream === ready.head, stream.next != nil else { return }
         ready.removeHead()
         makeReady(stream)
     }
