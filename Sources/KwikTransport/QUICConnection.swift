@@ -56,8 +56,8 @@ public final class QUICConnection {
         return unsafe QUICConnection(native, state, session, local, remote, settings)
     }
 
-    /// The server's end, for a first datagram that `ServerDoor.judge` let in. Register `sourceConnectionIDs` and
-    /// set `onConnectionID`, then give that same datagram to `receive`.
+    /// The server's end, for a first datagram that `ServerDoor.judge` let in. Register
+    /// `sourceConnectionIDs` and set `onConnectionID`, then give that same datagram to `receive`.
     public static func accept(
         _ initial: InitialPacket, identity: ServerIdentity, door: ServerDoor, local: SocketAddressBytes,
         remote: SocketAddressBytes, settings: TransportSettings = TransportSettings(), now: Instant
