@@ -158,13 +158,17 @@ public final class LoopTimer {
         guard let reference = unsafe source.reference else { return }
         armed = instant
         if instant != .never {
-            let microseconds = instant.nanoseconds / 1_000 + (instant.nanoseconds % 1_000 == 0 ? 0 : 1)
-            let result = unsafe sd_event_source_set_time(reference, microseconds)
+            let result = unsafe sd_event_source_set_time(reference, Self.microseconds(instant))
             precondition(result >= 0, "sd-event refuses a time")
         }
         let enabled = instant == .never ? SD_EVENT_OFF : SD_EVENT_ONESHOT
         let result = unsafe sd_event_source_set_enabled(reference, Int32(enabled))
         precondition(result >= 0, "sd-event refuses a timer")
+    }
+
+    /// Rounded up, so that the timer is never early.
+    static func microseconds(_ instant: Instant) -> UInt64 {
+        instant.nanoseconds / 1_000 + (instant.nanoseconds % 1_000 == 0 ? 0 : 1)
     }
 
     public func disarm() { arm(at: .never) }

@@ -1,6 +1,6 @@
 import Glibc
 import KwikCore
-import KwikLinux
+@testable import KwikLinux
 import Testing
 
 extension LinuxTests {
@@ -34,6 +34,11 @@ extension LinuxTests {
             _ = try run(loop)
             let turns = fired.sorted { $0.due < $1.due }.map(\.turn)
             #expect(turns.count == delays.count && turns == turns.sorted())
+        }
+
+        @Test(arguments: [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)])
+        func timesAreRoundedUpToMicroseconds(nanoseconds: UInt64, microseconds: UInt64) {
+            #expect(LoopTimer.microseconds(Instant(nanoseconds: nanoseconds)) == microseconds)
         }
 
         @Test func timersAreNotCoalesced() throws {
@@ -164,6 +169,21 @@ extension LinuxTests {
             #expect(weakly == nil)
         }
 
+        @Test func cancellingDropsTheHandlerOfAWatchThatIsKept() throws {
+            final class Held {}
+            weak var weakly: Held?
+            let watch: Watch
+            do {
+                let held = Held()
+                weakly = held
+                watch = try loop.watch(pair.near, for: .readable) { _ in withExtendedLifetime(held) {} }
+            }
+            #expect(weakly != nil)
+            watch.cancel()
+            #expect(weakly == nil)
+            watch.cancel()
+        }
+
         @Test func aWatchCancelledByAnotherOneOfTheSameTurnIsSilent() throws {
             let other = try Pair()
             var calls = 0
@@ -220,6 +240,11 @@ extension LinuxTests {
             watch.set(.writable)
             _ = try run(loop)
             #expect(reports.last?.contains([.hangup, .writable]) == true)
+            watch.set([])
+            let told = reports.count
+            end.arm(at: Clock.now() + .milliseconds(1))
+            _ = try run(loop)
+            #expect(reports.count == told)
             watch.cancel()
         }
 

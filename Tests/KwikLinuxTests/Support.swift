@@ -61,6 +61,17 @@ func bytes(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
     }
 }
 
+/// For long lists: an `#expect` on them would spend minutes on telling how they differ.
+func expectSame<Element: Equatable>(
+    _ left: [Element], _ right: [Element], _ location: SourceLocation = #_sourceLocation
+) {
+    let place = zip(left, right).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+    let differs = place != nil || left.count != right.count
+    #expect(
+        !differs, "\(left.count) and \(right.count) elements, first different at \(place ?? -1)",
+        sourceLocation: location)
+}
+
 func read(_ fd: Int32, _ capacity: Int) -> (IOResult, [UInt8]) {
     var buffer = [UInt8](repeating: 0, count: capacity)
     let result = unsafe buffer.withUnsafeMutableBytes { space in unsafe StreamSocket.read(fd, into: space) }

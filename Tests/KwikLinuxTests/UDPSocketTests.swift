@@ -49,7 +49,8 @@ extension LinuxTests {
                 Datagram(bytes: Array(content[start..<min(start + segment, content.count)]),
                          from: sender.localAddress, to: receiver.localAddress, ecn: 2)
             }
-            #expect(received == expected)
+            #expect(received.map(\.bytes.count) == expected.map(\.bytes.count))
+            expectSame(received, expected)
             #expect(unsafe receiver.receive(batches: 16) { _, _, _, _ in } == 0)
         }
 
@@ -61,7 +62,7 @@ extension LinuxTests {
             #expect(send(sender, content, segment: 400, to: receiver.localAddress) == .sent)
             let received = try collect(receiver, 150)
             #expect(received.allSatisfy { datagram in datagram.bytes.count == 400 && datagram.ecn == 0 })
-            #expect(received.flatMap(\.bytes) == content)
+            expectSame(received.flatMap(\.bytes), content)
         }
 
         @Test(arguments: [UInt8(0), 1, 2, 3], ["127.0.0.1:0", "[::1]:0"])
@@ -89,7 +90,7 @@ extension LinuxTests {
             let answers = try collect(client, 3)
             #expect(answers.map(\.from) == [asked, asked, asked])
             #expect(answers.map(\.ecn) == [2, 2, 2])
-            #expect(answers.flatMap(\.bytes) == content)
+            expectSame(answers.flatMap(\.bytes), content)
         }
 
         @Test func aRefusedDestinationDoesNotHarmTheSocket() throws {
