@@ -28,12 +28,10 @@ extension ClientSession {
         if let until = stream.parkedUntil, now < until { return }
         let ahead = stream.progress - min(stream.progress, stream.ownHighest)
         let roundTrip = UInt64(path.estimate * (path.sample.srtt + .milliseconds(20)).seconds)
-        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < stream.granted / 2 else {
+        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < (stream.granted - stream.down.read) / 2 else {
             return
         }
         guard stream.down.highest >= Tuning.bulkBytes || now - first >= Tuning.bulkTime else { return }
-        // On a short path the start-up is over within milliseconds, and what it reaches alone is then known.
-        if path.rate.startingUp, path.sample.srtt < Tuning.shortPath, now - first < .seconds(1) { return }
         var engaged = false
         for candidate in paths where isCandidate(candidate, for: stream, now: now) {
             guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else {
@@ -42,10 +40,7 @@ extension ClientSession {
             engage(stream, on: candidate)
             engaged = true
         }
-        guard engaged else { return }
-        stream.trial = ClientStream.Trial(
-            startedAt: now, endsAt: now + max(Tuning.trial, path.sample.srtt * 10),
-            frontAtStart: stream.down.front, alone: path.rate.recent(srtt: path.sample.srtt, now: now))
+        if engaged { stream.trial = .together(since: now, front: stream.down.front) }
     }
 
     private func engage(_ stream: ClientStream, on path: ClientPath) {
@@ -64,18 +59,43 @@ extension ClientSession {
         event(.replicaEngaged(stream.id, path.server))
     }
 
-    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each
-    /// time.
+    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each time.
+    /// What the primary gives alone is measured with no leases granted for a moment, since the rate from before
+    /// they were engaged is that of a path still starting up.
     func judgeTrial(_ stream: ClientStream, now: Instant) {
-        guard let trial = stream.trial, now >= trial.endsAt else { return }
+        guard let trial = stream.trial, let primary = stream.own.flatMap({ path($0.path) }) else { return }
+        switch trial {
+        case .together(let since, let front):
+            guard now >= since + max(Tuning.trial, primary.sample.srtt * 10) else { return }
+            // A program that does not drain, or a backend that gives no more, says nothing about the replicas.
+            guard stream.down.unread < (stream.granted - stream.down.read) / 2,
+                stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes, !stream.progressEnded
+            else {
+                stream.trial = .together(since: now, front: stream.down.front)
+                return
+            }
+            let rate = Double(stream.down.front - min(front, stream.down.front)) / (now - since).seconds
+            stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
+        case .draining(let rate, let until):
+            guard now >= until || !stream.book.leases.contains(where: { $0.server != stream.primary }) else {
+                return
+            }
+            stream.trial = .alone(together: rate, since: now, received: primary.received)
+        case .alone(let together, let since, let received):
+            guard now >= since + max(Tuning.trialAlone, primary.sample.srtt * 4) else { return }
+            let alone = Double(primary.received - min(received, primary.received)) / (now - since).seconds
+            if together < Tuning.worthwhile * alone {
+                park(stream, now: now)
+            } else {
+                stream.trial = .settled(until: now + Tuning.trialAgain)
+            }
+        case .settled(let until):
+            if now >= until { stream.trial = .together(since: now, front: stream.down.front) }
+        }
+    }
+
+    private func park(_ stream: ClientStream, now: Instant) {
         stream.trial = nil
-        let rate =
-            Double(stream.down.front - min(trial.frontAtStart, stream.down.front))
-            / max((now - trial.startedAt).seconds, 0.001)
-        // A program that does not drain, or a backend that gives no more, says nothing about the replicas.
-        guard rate < Tuning.worthwhile * trial.alone, stream.down.unread < stream.granted / 2,
-            stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes
-        else { return }
         for index in stream.parts.indices { endPart(index, of: stream, .parked, now: now) }
         let time = Tuning.parkFirst * (1 << Int64(min(stream.parks, 10)))
         stream.parkedUntil = now + min(time, Tuning.parkMost)

@@ -83,6 +83,12 @@ struct LeaseBook {
         return leases.contains { $0.server != except && $0.range.start <= start && start < $0.range.end }
     }
 
+    /// Whether some lease of the server covers the block.
+    func isHeld(_ block: UInt64, by server: ServerID) -> Bool {
+        let start = Block.start(of: block)
+        return leases.contains { $0.server == server && $0.range.start <= start && start < $0.range.end }
+    }
+
     /// Copies a piece into the server's own copy of the block.
     mutating func write(_ server: ServerID, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
         let block = Block.index(of: offset)

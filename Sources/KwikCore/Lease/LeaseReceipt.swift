@@ -132,9 +132,11 @@ extension ClientSession {
         if abandon, channels.removeValue(forKey: lease.channel) != nil {
             out.append(.abandon(lease.channel, .none))
         }
-        if lease.missing == 0 { return }
         for block in lease.blocks {
-            if !isWhole(block, from: lease.server, of: stream) {
+            // Another lease of that server may be filling the same copy.
+            if !isWhole(block, from: lease.server, of: stream),
+                !stream.book.isHeld(block, by: lease.server)
+            {
                 stream.book.dropCopy(lease.server, of: block)
             }
             orphan(block, of: stream)

@@ -75,7 +75,7 @@ extension ClientSession {
     }
 
     private func grantNew(_ stream: ClientStream, _ replicas: [Candidate], now: Instant) {
-        guard !replicas.isEmpty, stream.resetAt == nil, let own = stream.own, let primary = path(own.path),
+        guard !replicas.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true, let own = stream.own, let primary = path(own.path),
             primary.isActive, stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
         let order = replicas.sorted { $0.path.sample.srtt < $1.path.sample.srtt }

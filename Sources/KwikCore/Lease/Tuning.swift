@@ -52,6 +52,11 @@ public enum Tuning {
     /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.
     static let worthwhile: Double = 1.10
     static let trial = Interval.seconds(1)
+    /// Leases that are out when a trial turns to the primary alone have this long to come in.
+    static let trialDrain = Interval.milliseconds(60)
+    /// The primary alone is measured for max(this, 4·srtt): long enough to count, short enough to cost little.
+    static let trialAlone = Interval.milliseconds(120)
+    static let trialAgain = Interval.seconds(60)
     static let parkFirst = Interval.seconds(30)
     static let parkMost = Interval.seconds(600)
 
