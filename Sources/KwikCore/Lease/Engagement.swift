@@ -28,7 +28,9 @@ extension ClientSession {
         if let until = stream.parkedUntil, now < until { return }
         let ahead = stream.progress - min(stream.progress, stream.ownHighest)
         let roundTrip = UInt64(path.estimate * (path.sample.srtt + .milliseconds(20)).seconds)
-        guard ahead >= max(roundTrip, Tuning.minimumLease), stream.down.unread < (stream.granted - stream.down.read) / 2 else {
+        guard ahead >= max(roundTrip, Tuning.minimumLease),
+            stream.down.unread < (stream.granted - stream.down.read) / 2
+        else {
             return
         }
         guard stream.down.highest >= Tuning.bulkBytes || now - first >= Tuning.bulkTime else { return }
@@ -59,17 +61,19 @@ extension ClientSession {
         event(.replicaEngaged(stream.id, path.server))
     }
 
-    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each time.
-    /// What the primary gives alone is measured with no leases granted for a moment, since the rate from before
-    /// they were engaged is that of a path still starting up.
+    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each
+    /// time. What the primary gives alone is measured with no leases granted for a moment, since the rate
+    /// from before they were engaged is that of a path still starting up.
     func judgeTrial(_ stream: ClientStream, now: Instant) {
         guard let trial = stream.trial, let primary = stream.own.flatMap({ path($0.path) }) else { return }
         switch trial {
         case .together(let since, let front):
             guard now >= since + max(Tuning.trial, primary.sample.srtt * 10) else { return }
-            // A program that does not drain, or a backend that gives no more, says nothing about the replicas.
+            // A program that does not drain, or a backend that gives no more, says nothing about the
+            // replicas.
             guard stream.down.unread < (stream.granted - stream.down.read) / 2,
-                stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes, !stream.progressEnded
+                stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes,
+                !stream.progressEnded
             else {
                 stream.trial = .together(since: now, front: stream.down.front)
                 return
@@ -82,7 +86,7 @@ extension ClientSession {
             }
             stream.trial = .alone(together: rate, since: now, received: primary.received)
         case .alone(let together, let since, let received):
-            guard now >= since + max(Tuning.trialAlone, primary.sample.srtt * 4) else { return }
+            guard now >= since + max(Tuning.trialAlone, primary.sample.srtt * 2) else { return }
             let alone = Double(primary.received - min(received, primary.received)) / (now - since).seconds
             if together < Tuning.worthwhile * alone {
                 park(stream, now: now)

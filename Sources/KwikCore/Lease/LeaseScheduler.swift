@@ -75,7 +75,8 @@ extension ClientSession {
     }
 
     private func grantNew(_ stream: ClientStream, _ replicas: [Candidate], now: Instant) {
-        guard !replicas.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true, let own = stream.own, let primary = path(own.path),
+        guard !replicas.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
+            let own = stream.own, let primary = path(own.path),
             primary.isActive, stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
         let order = replicas.sorted { $0.path.sample.srtt < $1.path.sample.srtt }
@@ -210,7 +211,8 @@ extension ClientSession {
             }
             // Nothing of it can be here yet: that is no sign of anything.
             if now - lease.grantedAt <= holder.sample.srtt { continue }
-            let arrival = ahead(of: lease, stream, holder, now: now)
+            // A replica that has stopped is late by more with every look: as long again is a fair guess.
+            let arrival = max(ahead(of: lease, stream, holder, now: now), now - lease.promise)
             var best: (candidate: Candidate, after: Interval)?
             for candidate in all where candidate.path.id != holder.id {
                 let path = candidate.path

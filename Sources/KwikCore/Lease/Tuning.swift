@@ -54,7 +54,8 @@ public enum Tuning {
     static let trial = Interval.seconds(1)
     /// Leases that are out when a trial turns to the primary alone have this long to come in.
     static let trialDrain = Interval.milliseconds(60)
-    /// The primary alone is measured for max(this, 4·srtt): long enough to count, short enough to cost little.
+    /// The primary alone is measured for max(this, 2·srtt): long enough to count, short enough to cost
+    /// little.
     static let trialAlone = Interval.milliseconds(120)
     static let trialAgain = Interval.seconds(60)
     static let parkFirst = Interval.seconds(30)

@@ -304,7 +304,8 @@ extension ClientSession {
         case .own:
             guard stream.own == channel.id else { break }
             if stream.downWhole, stream.finSent {
-                // Both directions were whole: a primary that is attached to once more has forgotten the stream.
+                // Both directions were whole: a primary that is attached to once more has forgotten the
+                // stream.
                 stream.ownEnded = true
             } else {
                 abort(stream, errno: ErrorNumber.connectionReset)

@@ -83,7 +83,6 @@ final class ClientStream {
     // Replicas.
 
     var parts: [Part] = []
-    /// When the current trial of engaged replicas ends, and the rate that it must beat.
     var trial: Trial?
     var parkedUntil: Instant?
     var parks = 0
@@ -92,12 +91,24 @@ final class ClientStream {
     /// Leases that the primary left unserved.
     var failedLeases = 0
 
-    struct Trial {
-        var startedAt: Instant
-        var endsAt: Instant
-        var frontAtStart: UInt64
-        /// Bytes per second of the primary alone.
-        var alone: Double
+    /// Whether engaged replicas are worth their work: the stream's rate with them, against the primary's
+    /// without.
+    enum Trial {
+        /// With the replicas, since then.
+        case together(since: Instant, front: UInt64)
+        /// No new leases; those that are out come in, for so long at most.
+        case draining(together: Double, until: Instant)
+        /// The primary alone, since then, when its path had brought `received` bytes.
+        case alone(together: Double, since: Instant, received: UInt64)
+        /// They were; asked again then.
+        case settled(until: Instant)
+
+        var pausesLeases: Bool {
+            switch self {
+            case .draining, .alone: true
+            case .together, .settled: false
+            }
+        }
     }
 
     /// What one replica gives to the stream.
