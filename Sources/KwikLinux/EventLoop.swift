@@ -70,7 +70,8 @@ public final class EventLoop {
     }
 
     /// Blocks the signal in the calling thread (so: call this before starting others) and has it handled on
-    /// the loop. EBUSY: this loop handles it already.
+    /// the loop. EBUSY: this loop handles it already. The loop keeps the handler as long as it lives, so a
+    /// handler that refers to the loop strongly keeps both for good.
     public func signal(_ number: Int32, _ handler: @escaping () -> Void) throws(Errno) {
         var signals = sigset_t()
         unsafe sigemptyset(&signals)
@@ -85,7 +86,7 @@ public final class EventLoop {
     }
 
     /// `handler` runs at the end of every turn in which anything was dispatched, in the order of
-    /// registration.
+    /// registration. The loop keeps it, as a signal's.
     public func afterEvents(_ handler: @escaping () -> Void) throws(Errno) { turn.handlers.append(handler) }
 
     /// Runs until `stop`, and returns its code. A `stop` that came before makes it return at once.

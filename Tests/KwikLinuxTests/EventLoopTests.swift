@@ -96,7 +96,7 @@ extension LinuxTests {
 
         @Test func aSignalIsHandledOnTheLoop() throws {
             var handled = 0
-            try loop.signal(SIGUSR2) {
+            try loop.signal(SIGUSR2) { [unowned loop] in
                 handled += 1
                 loop.stop(7)
             }
@@ -118,7 +118,7 @@ extension LinuxTests {
                     _ = read(pair.near, 16)
                 })
             }
-            try loop.afterEvents {
+            try loop.afterEvents { [unowned loop] in
                 log.append("after")
                 loop.stop(0)
             }
@@ -196,7 +196,7 @@ extension LinuxTests {
             }
             #expect(write(pair.far, "x") == .count(1))
             #expect(write(other.far, "x") == .count(1))
-            try loop.afterEvents { loop.stop(0) }
+            try loop.afterEvents { [unowned loop] in loop.stop(0) }
             _ = try run(loop)
             #expect(calls == 1)
         }
