@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 
-from kwiklab import Lab, LabError, paths_of
+from kwiklab import Lab, LabError, paths_of, received_of
 
 MEBIBYTE = 1 << 20
 READ_BYTES = 64 << 10
@@ -43,7 +43,7 @@ class Download:
         self.received, self.longest_gap, self.seconds = 0, 0.0, 0.0
         self.digest = hashlib.sha256()
         self.problem, self.note = None, ""
-        self.paths = []
+        self.paths, self.received_from = [], {}
         self.started = time.monotonic()
 
     def run(self, patience):
@@ -61,7 +61,8 @@ class Download:
             curl.kill()
             curl.wait()
         if self.lab.engine.alive():
-            self.paths = paths_of(self.lab.status())
+            status = self.lab.status()
+            self.paths, self.received_from = paths_of(status), received_of(status)
 
     def _read(self, descriptor):
         self.started = last = time.monotonic()
@@ -186,13 +187,15 @@ def loss(lab, kill):
 
 
 def print_table(single, aggregate, speedup):
-    total = sum(path["received"] for path in aggregate.paths) or 1
+    total = sum(aggregate.received_from.values()) or 1
+    alive = {path["server"]: path for path in aggregate.paths}
     print("\npath                 MiB  share    Mbit/s   RTT ms  state")
-    for path in aggregate.paths:
-        rate = path["received"] * 8 / aggregate.seconds / 1e6 if aggregate.seconds else 0.0
-        share = path["received"] / total * 100
-        print(f"{path['server']:<14} {path['received'] / MEBIBYTE:9.1f} {share:5.1f}% {rate:9.1f} "
-              f"{path['rtt_ms']:8.1f}  {path['state']}")
+    for server, received in sorted(aggregate.received_from.items()):
+        rate = received * 8 / aggregate.seconds / 1e6 if aggregate.seconds else 0.0
+        path = alive.get(server)
+        rtt, state = (f"{path['rtt_ms']:8.1f}", path["state"]) if path else ("       –", "lost")
+        share = received / total * 100
+        print(f"{server:<14} {received / MEBIBYTE:9.1f} {share:5.1f}% {rate:9.1f} {rtt}  {state}")
     print()
     for name, run in (("one server", single), ("three servers", aggregate)):
         print(f"{name:<13}  {run.mbps:6.1f} Mbit/s   longest stall {run.longest_gap * 1e3:.0f} ms")
@@ -207,8 +210,8 @@ def problems(single, aggregate, speedup, digest, options):
             yield f"{name}: {run.problem}"
         if run.digest.hexdigest() != digest:
             yield f"{name}: SHA-256 differs from the original's ({run.received} of {size} bytes came)"
-        carried = sum(path["received"] for path in run.paths)
-        givers = {path["server"] for path in run.paths if path["received"]}
+        carried = sum(run.received_from.values())
+        givers = [server for server, received in run.received_from.items() if received]
         if carried < run.received or len(givers) < servers:
             yield f"{name}: the engine carried {carried} bytes from {len(givers)} servers only"
         if run.longest_gap * 1e3 > MAX_STALL_MS:

@@ -268,7 +268,7 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
 
 
 def paths_of(status):
-    """The paths in a status answer: server, state, received (bytes), rtt_ms, rate_mbps."""
+    """The paths there are just now: server, state, received (bytes), rtt_ms, rate_mbps."""
     return [{"server": path["server"], "state": path["state"], "received": path["received_bytes"],
              "rtt_ms": path["rtt_ms"], "rate_mbps": path["rate_mbps"]}
             for service in status["services"] for path in service["paths"]]
@@ -279,9 +279,19 @@ def servers_of(status):
     return {server["name"]: server for service in status["services"] for server in service["servers"]}
 
 
-def streams_of(status, key="streams"):
-    """The streams of a status answer; with key="finished_streams" those that have come to their end."""
-    return [stream for service in status["services"] for stream in service[key]]
+def streams_of(status, *keys):
+    """The open streams of a status answer; `keys` can name finished_streams too."""
+    return [stream for service in status["services"]
+            for key in keys or ("streams",) for stream in service[key]]
+
+
+def received_of(status):
+    """Payload bytes by server, of all streams that are open or remembered: paths that are gone included."""
+    sums = {}
+    for stream in streams_of(status, "finished_streams", "streams"):
+        for part in stream["parts"]:
+            sums[part["server"]] = sums.get(part["server"], 0) + part["bytes"]
+    return sums
 
 
 class Lab:

@@ -61,11 +61,15 @@ class LabCase(unittest.TestCase):
         cls.lab.close()
 
     def carried(self):
-        """Bytes of payload that the engine has received so far, by server."""
+        """Bytes of payload that the engine has received on its paths so far, by server."""
         sums = {}
         for path in paths_of(self.lab.status()):
             sums[path["server"]] = sums.get(path["server"], 0) + path["received"]
         return sums
+
+    def served(self):
+        """Connections of programs that the engine has taken."""
+        return self.lab.status()["counters"]["served"]
 
     def assert_carried(self, before, size, servers=1):
         """Since `before` the engine received `size` bytes or more, from as many servers or more."""
@@ -77,9 +81,10 @@ class LabCase(unittest.TestCase):
 
     def assert_served(self, action, size, servers=1):
         """Runs `action`; the engine must have carried `size` bytes for it."""
-        before = self.carried()
+        before, served = self.carried(), self.served()
         result = action()
-        self.assert_carried(before, size, servers)
+        self.assertGreater(self.served(), served, "the engine was not asked")
+        self.assert_carried(before, size, servers if size else 0)
         return result
 
     def assert_same(self, got, wanted):
