@@ -130,7 +130,7 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
     @Test func streamSurvivesItsPathForAWhile() {
         let world = world(Int(size))
         world.handle(.pathDown(PathID(1)))
-        world.tick(after: .seconds(29))
+        world.tick(after: .seconds(9))
         #expect(world.released.isEmpty)
         world.preface(other, one, .attach(epoch: 1, received: 0))
         world.pull(PathID(2))
@@ -138,6 +138,43 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.frames(other).first == .opened(errno: 0, local: [1, 2], peer: [3, 4]))
         world.tick(after: .seconds(60))
         #expect(world.released.isEmpty)
+    }
+
+    @Test func streamThatNobodyAttachesIsGivenUp() {
+        let world = world(Int(size))
+        world.handle(.pathDown(PathID(1)))
+        world.tick(after: .seconds(10))
+        #expect(world.ends[one] == [.aborted(errno: 104)])
+        #expect(world.released == [one])
+    }
+
+    @Test func streamIsKeptAsLongAsASessionWithoutPaths() {
+        let world = world(Int(size))
+        world.handle(.pathDown(PathID(1)))
+        world.tick(after: .seconds(8))
+        world.handle(.pathDown(PathID(2)))
+        world.tick(after: .seconds(29))
+        #expect(world.released.isEmpty)
+        world.up(PathID(3))
+        world.tick(after: .seconds(9))
+        world.preface(channel(4, on: 3), one, .attach(epoch: 1, received: 0))
+        world.tick(after: .seconds(60))
+        #expect(world.released.isEmpty)
+    }
+
+    @Test func replicaThatIsEngagedAnewStartsAfresh() {
+        let world = world(Int(size), role: .replica)
+        world.preface(other, one, .replica)
+        #expect(world.abandoned[main] == ErrorCode.none)
+        #expect(world.ends[one] == [.aborted(errno: 104)])
+        #expect(world.released == [one])
+        world.receive(other, .open([]))
+        world.connect(one)
+        #expect(world.frames(other).first == .opened(errno: 0, local: [1, 2], peer: [3, 4]))
+        world.handle(.channelReset(other, code: 0))
+        world.tick(after: .seconds(1))
+        world.preface(channel(8), one, .replica)
+        #expect(world.abandoned[channel(8)] == nil)
     }
 
     @Test func openThatGotNoAnswerIsMadeAgainElsewhere() {

@@ -239,13 +239,31 @@ extension GatewaySession {
 
     func pathDown(_ id: PathID) {
         guard let path = paths.removeValue(forKey: id) else { return }
+        let grace = paths.isEmpty ? limits.sessionGrace : limits.streamGrace
         for channel in path.channels.values.sorted(by: { $0.id < $1.id }) {
             channel.isFinished = true
             let use = channel.use
             channel.use = .ignored
-            dropped(channel, use, grace: limits.sessionGrace)
+            dropped(channel, use, grace: grace)
         }
-        if paths.isEmpty { expiresAt = now + limits.sessionGrace }
+        if paths.isEmpty {
+            expiresAt = now + grace
+            keepOrphans(for: grace)
+        }
+    }
+
+    func pathUp(_ id: PathID, _ traits: PathTraits) {
+        guard paths[id] == nil else { return }
+        paths[id] = GatewayPath(id: id, traits: traits)
+        expiresAt = nil
+        keepOrphans(for: limits.streamGrace)
+    }
+
+    /// The client's chance to attach streams that no channel carries has changed.
+    private func keepOrphans(for grace: Interval) {
+        for stream in ending where stream.own == nil && stream.sides.isEmpty {
+            stream.giveUpAt = now + grace
+        }
     }
 
     /// What the channel was to others.

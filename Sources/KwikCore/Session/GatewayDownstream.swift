@@ -53,10 +53,6 @@ extension GatewaySession {
     func backendEnded(_ stream: GatewayStream, closed: Bool) {
         guard !stream.window.ended else { return }
         stream.window.end()
-        if stream.isClosedByClient {
-            release(stream, .finished(closed: true))
-            return
-        }
         if stream.isReplica || stream.window.produced > stream.next { sendProgress(stream) }
         sendEnd(stream)
         stream.activateParts()
@@ -74,10 +70,6 @@ extension GatewaySession {
         stream.backendErrno = errno
         stream.upstream = .done(final: stream.finalUpstream, closed: stream.isClosedByClient)
         deafen(stream)
-        if stream.isClosedByClient {
-            release(stream, .aborted(errno: errno))
-            return
-        }
         if alreadyEnded, stream.endSent, let main = stream.main {
             // FIN was sent already; the client still has to learn that its own bytes were lost.
             sendReset(stream, errno: errno, on: main)

@@ -6,11 +6,15 @@ extension GatewaySession {
     ) throws(ChannelFault) {
         // The client numbers its streams evenly.
         guard id.value & 1 == 0 else { throw .malformed(.notAllowedHere) }
-        if let stream = streams[id] {
-            try reopen(stream, isReplica: isReplica, on: channel)
+        if isReplica {
+            // Engaged anew: what is left of an earlier part in the stream is of no more use.
+            if let stream = streams[id] { fail(stream, .none) }
+        } else if let stream = streams[id] {
+            try reopen(stream, on: channel)
             return
+        } else if closed.contains(id, now: now) {
+            throw .stale
         }
-        if closed.contains(id, now: now) { throw .stale }
         guard streams.count < limits.streams else { throw .tooMany }
         let stream = GatewayStream(id: id, isReplica: isReplica, limits: limits, integrity: integrity)
         streams[id] = stream
@@ -25,11 +29,8 @@ extension GatewaySession {
 
     /// The client opens once more what it has heard nothing of since its path failed. Nothing else may be
     /// opened twice.
-    private func reopen(
-        _ stream: GatewayStream, isReplica: Bool, on channel: GatewayChannel
-    ) throws(ChannelFault) {
-        guard !isReplica, !stream.isReplica, stream.epoch == 0, stream.window.read == 0,
-            stream.reassembler.front == 0
+    private func reopen(_ stream: GatewayStream, on channel: GatewayChannel) throws(ChannelFault) {
+        guard !stream.isReplica, stream.epoch == 0, stream.window.read == 0, stream.reassembler.front == 0
         else { throw .malformed(.notAllowedHere) }
         channel.awaitsOpen = true
         takeOver(stream, by: channel, from: 0)
@@ -172,11 +173,10 @@ extension GatewaySession {
         guard !stream.isReleased, !stream.isReplica else { return }
         guard stream.ownSenderIsDone, !stream.awaitsUpstream else { return }
         if let own = stream.own { finish(own) }
-        guard case .done(_, let closed) = stream.upstream, stream.leases == 0 else { return }
-        // Until then the client may have to fetch a block once more.
-        if stream.clientIsDone || stream.window.read >= stream.window.produced {
-            release(stream, stream.backendErrno.map { .aborted(errno: $0) } ?? .finished(closed: closed))
-        }
+        // Until the client is done it may have to fetch a block, or the end, once more.
+        guard case .done(_, let closed) = stream.upstream, stream.clientIsDone else { return }
+        guard stream.leases == 0 else { return }
+        release(stream, stream.backendErrno.map { .aborted(errno: $0) } ?? .finished(closed: closed))
     }
 
     func giveUpLater(_ stream: GatewayStream, after grace: Interval) {

@@ -32,8 +32,10 @@ public struct GatewayLimits: Sendable {
     /// Backend bytes that a replica reads and drops per stream to follow the client.
     public var discardBudget: UInt64 = 268_435_456
 
-    /// How long a session without paths, or a stream whose path failed, keeps its backend (protocol.md §3).
+    /// How long a session without paths keeps its backends (protocol.md §3).
     public var sessionGrace = Interval.seconds(30)
+    /// How long a stream whose path failed keeps its backend while the client has others to attach it by.
+    public var streamGrace = Interval.seconds(10)
     /// How long a backend has to take what preceded the client's RESET.
     public var resetDrain = Interval.seconds(1)
     /// How long news of received bytes may wait for another frame to go with.

@@ -50,9 +50,7 @@ public final class GatewaySession {
         defer { swap(&out, &actions) }
         self.now = now
         switch input {
-        case .pathUp(let id, let traits):
-            paths[id] = GatewayPath(id: id, traits: traits)
-            expiresAt = nil
+        case .pathUp(let id, let traits): pathUp(id, traits)
         case .pathDown(let id): pathDown(id)
         case .heard: break
         case .sample(let id, let sample): paths[id]?.sample = sample
