@@ -53,6 +53,7 @@ struct LeaseBook {
     /// CARVEs without an answer.
     var pendingCarves: [(sequence: UInt64, ranges: [ByteRange])] = []
     private var copies: [CopyKey: BlockCopy] = [:]
+    private var copiesBegun: UInt64 = 0
     private var nextSequence: UInt64 = 1
     /// Payload bytes that were asked for twice.
     var duplicated: UInt64 = 0
@@ -89,11 +90,19 @@ struct LeaseBook {
         return leases.contains { $0.server == server && $0.range.start <= start && start < $0.range.end }
     }
 
-    /// Copies a piece into the server's own copy of the block.
-    mutating func write(_ server: ServerID, at offset: UInt64, _ bytes: UnsafeRawBufferPointer) {
+    /// Copies a piece into the server's own copy of the block. Returns which copy that is: it may have been
+    /// dropped and begun anew since the piece's earlier bytes.
+    mutating func write(
+        _ server: ServerID, at offset: UInt64, _ bytes: UnsafeRawBufferPointer
+    ) -> UInt64 {
         let block = Block.index(of: offset)
-        unsafe copies[CopyKey(server: server, block: block), default: BlockCopy(block: block)]
-            .write(at: offset, bytes)
+        let key = CopyKey(server: server, block: block)
+        if copies[key] == nil {
+            copiesBegun += 1
+            copies[key] = BlockCopy(block: block, number: copiesBegun)
+        }
+        unsafe copies[key]?.write(at: offset, bytes)
+        return copies[key]?.number ?? 0
     }
 
     /// Returns how many bytes of the range are new in the server's copy.

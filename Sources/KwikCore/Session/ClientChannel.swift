@@ -23,6 +23,10 @@ final class ClientChannel {
         var header: DataHeader
         var at: UInt64
         var crc: UInt32 = 0
+        /// The copy of a block that its first bytes went to.
+        var copy: UInt64?
+        /// Some of its bytes were not wanted, or went to a copy that was dropped meanwhile: nothing of it counts.
+        var isTorn = false
     }
 
     init(id: ChannelID, server: ServerID, stream: StreamID, use: Use) {

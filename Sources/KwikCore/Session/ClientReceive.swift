@@ -79,7 +79,11 @@ extension ClientSession {
         if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
         } else if stream.book.claims.contains(piece.at), piece.at >= stream.down.front {
-            unsafe stream.book.write(channel.server, at: piece.at, bytes)
+            let copy = unsafe stream.book.write(channel.server, at: piece.at, bytes)
+            piece.isTorn = piece.isTorn || (piece.copy ?? copy) != copy
+            piece.copy = copy
+        } else {
+            piece.isTorn = true
         }
         piece.crc = unsafe integrity.crc32c(piece.crc, bytes)
         piece.at += UInt64(bytes.count)
@@ -99,7 +103,7 @@ extension ClientSession {
         if channel.server == stream.primary {
             takeTrusted(range, on: channel, of: stream, now: now)
         } else {
-            takeLeased(range, on: channel, of: stream, now: now)
+            takeLeased(range, isTorn: piece.isTorn, on: channel, of: stream, now: now)
         }
     }
 
@@ -137,11 +141,15 @@ extension ClientSession {
     }
 
     private func takeLeased(
-        _ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant
+        _ range: ByteRange, isTorn: Bool, on channel: ClientChannel, of stream: ClientStream, now: Instant
     ) {
         progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
         if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         let block = Block.index(of: range.start)
+        if isTorn {
+            orphan(block, of: stream, except: channel.server)
+            return
+        }
         guard stream.book.commit(channel.server, range) > 0 else {
             stream.book.duplicated += range.count
             return

@@ -170,12 +170,15 @@ public struct Reassembler {
 /// The memory of one block and what of it is committed.
 public struct BlockCopy {
     public let block: UInt64
+    let number: UInt64
     private let chunk: Chunk
     /// Almost always one range; more only when pieces come out of order.
     private var committed = RangeSet()
 
-    public init(block: UInt64) {
+    /// - Parameter number: tells a copy from one begun after it was dropped.
+    public init(block: UInt64, number: UInt64 = 0) {
         self.block = block
+        self.number = number
         chunk = Chunk(capacity: Int(Block.size))
     }
 
