@@ -21,7 +21,12 @@ extension ClientSession {
         for stream in streams {
             switch stream.phase {
             case .waiting: assignPrimary(stream, now: now)
-            case .connecting, .open:
+            case .connecting:
+                // Nothing was exchanged yet, so it is opened anew, whether or not the gateway is the same
+                // process.
+                guard stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
+                assignPrimary(stream, now: now)
+            case .open:
                 guard stream.primary == traits.server, !stream.isSettled,
                     stream.own.flatMap({ self.path($0.path) }) == nil
                 else { continue }
@@ -44,7 +49,6 @@ extension ClientSession {
         for key in channels.keys where key.path == id { channels[key] = nil }
         for stream in streams where stream.own?.path == id {
             stream.own = nil
-            if case .lingering = stream.phase { release(stream) }
         }
         for stream in streams {
             for index in stream.parts.indices where stream.parts[index].channel.path == id {
@@ -96,10 +100,12 @@ extension ClientSession {
         for stream in streams where stream.primary == gone.server && !stream.isSettled {
             if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
             switch stream.phase {
-            case .waiting, .lingering: continue
+            case .waiting: continue
             case .connecting:
                 reopen(stream, now: now)
-            case .open:
+            case .open, .lingering:
+                // What the program left behind, and its FIN, may not have arrived.
+                stream.phase = .open
                 if let other = activePath(to: gone.server) {
                     reattach(stream, to: other, now: now)
                 } else if stream.silentSince == nil {
