@@ -10,6 +10,8 @@ final class Lease {
     let promise: Instant
     /// Its bytes were asked of another before.
     let isSecond: Bool
+    /// When it last brought anything.
+    var broughtAt: Instant?
     /// Bytes not yet received on it.
     var missing: UInt64
     /// What the primary refused to carve: it comes from the primary, the lease's copy is dropped.
@@ -137,6 +139,9 @@ struct LeaseBook {
         copies = [:]
         leases = []
     }
+
+    /// What came twice, and what will where a second lease is out.
+    var duplicates: UInt64 { leases.reduce(duplicated) { $1.isSecond ? $0 + $1.missing : $0 } }
 
     /// Bytes of block memory held by copies.
     var memory: UInt64 { UInt64(copies.count) * Block.size }

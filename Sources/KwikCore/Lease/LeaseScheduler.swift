@@ -205,30 +205,55 @@ extension ClientSession {
         let allowance = Tuning.duplicateAllowance + UInt64(Double(stream.down.front) * Tuning.duplicateShare)
         for lease in stream.book.leases where !lease.doubled && lease.missing > 0 {
             guard lease.range.start < reach, moves < Tuning.releasesPerTick else { return }
-            guard stream.book.duplicated + lease.missing <= allowance, let holder = path(lease.channel.path)
-            else {
-                continue
-            }
+            guard let holder = path(lease.channel.path) else { continue }
             // Nothing of it can be here yet: that is no sign of anything.
             if now - lease.grantedAt <= holder.sample.srtt { continue }
+            let stuck = isStuck(lease, of: stream, holder, now: now)
+            guard stuck || stream.book.duplicates + lease.missing <= allowance else { continue }
             // A replica that has stopped is late by more with every look: as long again is a fair guess.
             let arrival = max(ahead(of: lease, stream, holder, now: now), now - lease.promise)
-            var best: (candidate: Candidate, after: Interval)?
-            for candidate in all where candidate.path.id != holder.id {
-                let path = candidate.path
-                guard serves(candidate, lease.range.end - 1, of: stream) else { continue }
-                if ending, path.outstanding >= path.leaseLength { continue }
-                let queue = Interval(seconds: Double(path.outstanding) / max(path.estimate, 1))
-                let transfer = Interval(seconds: Double(lease.missing) / max(path.estimate, 1))
-                let after = path.sample.srtt + transfer + min(queue, path.sample.srtt) / 2
-                if best.map({ after < $0.after }) ?? true { best = (candidate, after) }
-            }
-            guard let (candidate, after) = best else { continue }
+            // What stuck twice is the primary's.
+            let others = stuck && lease.isSecond ? all.filter { $0.part == nil } : all
+            guard let (candidate, after) = quickest(for: lease, others, of: stream, ending: ending)
+            else { continue }
             let slipped = now + arrival - lease.promise > max(Tuning.slip, holder.sample.srtt)
             let gain = max(Tuning.gain, candidate.path.sample.srtt / 2)
-            guard slipped || (ending && !lease.isSecond), arrival > after + gain else { continue }
-            move(lease, of: stream, to: candidate, revoke: arrival - after > holder.sample.srtt * 2, now: now)
+            guard stuck || slipped || (ending && !lease.isSecond), stuck || arrival > after + gain else {
+                continue
+            }
+            // A second lease is left to come: what takes turns in revoking never arrives.
+            let revoke = stuck || (!lease.isSecond && arrival - after > holder.sample.srtt * 2)
+            move(lease, of: stream, to: candidate, revoke: revoke, now: now)
             moves += 1
+        }
+    }
+
+    /// Who of `all` would bring the lease's missing bytes first, and after how long.
+    private func quickest(for lease: Lease, _ all: [Candidate], of stream: ClientStream, ending: Bool) -> (
+        Candidate, Interval
+    )? {
+        var best: (candidate: Candidate, after: Interval)?
+        for candidate in all where candidate.path.id != lease.channel.path {
+            let path = candidate.path
+            guard serves(candidate, lease.range.end - 1, of: stream) else { continue }
+            if ending, path.outstanding >= path.leaseLength { continue }
+            let queue = Interval(seconds: Double(path.outstanding) / max(path.estimate, 1))
+            let transfer = Interval(seconds: Double(lease.missing) / max(path.estimate, 1))
+            let after = path.sample.srtt + transfer + min(queue, path.sample.srtt) / 2
+            if best.map({ after < $0.after }) ?? true { best = (candidate, after) }
+        }
+        return best
+    }
+
+    /// Late, and its server has brought nothing of the stream on that path for long.
+    private func isStuck(_ lease: Lease, of stream: ClientStream, _ holder: ClientPath, now: Instant)
+        -> Bool
+    {
+        let patience = max(Tuning.stuck, holder.sample.srtt * 4)
+        guard now > lease.promise, now - lease.grantedAt > patience else { return false }
+        return !stream.book.leases.contains { other in
+            guard other.channel.path == holder.id, let last = other.broughtAt else { return false }
+            return now - last <= patience
         }
     }
 

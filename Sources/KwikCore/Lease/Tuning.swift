@@ -21,6 +21,8 @@ public enum Tuning {
     static let slip = Interval.milliseconds(50)
     /// Another path must beat it by more than max(this, srtt/2).
     static let gain = Interval.milliseconds(20)
+    /// A lease whose server brings nothing for max(this, 4·srtt) is given elsewhere whatever it costs.
+    static let stuck = Interval.seconds(1)
     /// Duplicates: 5 % of what was received, and this.
     static let duplicateAllowance: UInt64 = 256 << 10
     static let duplicateShare: Double = 0.05

@@ -121,13 +121,15 @@ extension ClientSession {
     }
 
     func maybeLinger(_ stream: ClientStream, now: Instant) {
-        guard stream.downDone, stream.upEnd?.closed == true, case .open = stream.phase else { return }
+        guard stream.downDone, stream.upEnd?.closed == true, !stream.released else { return }
         if stream.isSettled || (stream.ownFinished && stream.own.map { channels[$0] == nil } ?? false) {
             release(stream)
-        } else if stream.finSent || stream.own == nil {
-            stream.phase = .lingering(until: now + Tuning.linger)
-        } else {
-            stream.closing = stream.closing ?? now + Tuning.linger
+        } else if case .open = stream.phase {
+            if stream.finSent, !stream.upAwaitsWindow, stream.own != nil {
+                stream.phase = .lingering(until: now + Tuning.linger)
+            } else {
+                stream.closing = stream.closing ?? now + Tuning.failTime
+            }
         }
     }
 

@@ -132,7 +132,7 @@ extension ClientSession {
         case .own:
             stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
-            progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
+            progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
             settleBlock(Block.index(of: range.start), of: stream)
         case .replica, .foreign:
             break
@@ -143,7 +143,7 @@ extension ClientSession {
     private func takeLeased(
         _ range: ByteRange, isTorn: Bool, on channel: ClientChannel, of stream: ClientStream, now: Instant
     ) {
-        progressed(stream.book.lease(on: channel.id), by: range.count, of: stream)
+        progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
         if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         let block = Block.index(of: range.start)
         if isTorn {
@@ -157,8 +157,9 @@ extension ClientSession {
         verify(block, from: channel.server, of: stream, now: now)
     }
 
-    private func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream) {
+    private func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream, now: Instant) {
         guard let lease else { return }
+        lease.broughtAt = now
         let taken = min(lease.missing, count)
         lease.missing -= taken
         if let path = path(lease.channel.path) { path.outstanding -= min(taken, path.outstanding) }

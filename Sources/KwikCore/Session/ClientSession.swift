@@ -76,11 +76,14 @@ public final class ClientSession {
         }
         for stream in streams {
             if case .lingering(let until) = stream.phase { earliest = min(earliest, until) }
-            if let until = stream.closing { earliest = min(earliest, until) }
+            if let until = stream.closing, case .open = stream.phase { earliest = min(earliest, until) }
             if let since = stream.silentSince { earliest = min(earliest, since + silenceLimit(stream)) }
         }
         return earliest == .never ? nil : earliest
     }
+
+    /// Whether any path answers.
+    public var isReachable: Bool { paths.contains { $0.isActive } }
 
     func path(_ id: PathID) -> ClientPath? { paths.first { $0.id == id } }
 
@@ -115,7 +118,9 @@ public final class ClientSession {
         var busy = false
         for stream in streams {
             if case .lingering(let until) = stream.phase, now >= until { release(stream) }
-            if let until = stream.closing, now >= until { abort(stream, errno: ErrorNumber.connectionReset) }
+            if let until = stream.closing, now >= until, case .open = stream.phase {
+                abort(stream, errno: ErrorNumber.connectionReset)
+            }
             maybeLinger(stream, now: now)
             guard case .open = stream.phase, !stream.downDone, !stream.released else { continue }
             schedule(stream, now: now)

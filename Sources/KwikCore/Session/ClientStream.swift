@@ -150,7 +150,7 @@ final class ClientStream {
     }
 
     /// Nothing is left to be said in either direction: the primary may have forgotten the stream.
-    var isSettled: Bool { ownEnded && downWhole && finSent }
+    var isSettled: Bool { ownEnded && finSent && (downWhole || upEnd?.closed == true) }
 
     /// Whether replicas are at work.
     var isEngaged: Bool { parts.contains { $0.ended == nil } }
