@@ -13,6 +13,8 @@ final class Client: Node {
     private(set) var coverage = Coverage()
     private(set) var engaged: [Int: [ServerID]] = [:]
     private(set) var replicaEnds: [Int: [ReplicaEnd]] = [:]
+    /// Streams that ended by an error after their programs had done all they wanted.
+    private(set) var abortedAfter: [(program: Int, errno: Int32)] = []
     /// Bytes that each program was given.
     private(set) var delivered: UInt64 = 0
 
@@ -111,6 +113,12 @@ final class Client: Node {
         case .unknownStream: coverage.unknown += 1
         case .pathStateChanged(_, _, _, let state): if state == .suspect { coverage.suspected += 1 }
         case .malformed, .policyViolation, .integrityFailure: world.fail("client: \(event)")
+        case .streamClosed(let stream, .aborted(let errno), _, _):
+            guard let program = byStream[stream], program.state == .done else { return }
+            switch program.workload.ending {
+            case .close, .bye, .halfClose: abortedAfter.append((program.index, errno))
+            case .abort, .leave, .deafen: break
+            }
         case .streamConnected, .streamClosed: break
         }
     }

@@ -42,6 +42,8 @@ public final class Simulation {
 
     /// What a fair network needs after the heal besides the programs' own time.
     private static let grace = 90.0
+    /// On a network without faults both sides have forgotten every stream after this.
+    private static let settling = Interval.seconds(5)
     /// Both sides have forgotten every stream when so much time has gone by.
     private static let rest = Interval.seconds(80)
 
@@ -80,6 +82,8 @@ public final class Simulation {
         world.run(until: end) { programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds }
         judge()
         if world.violation == nil {
+            world.run(until: world.now + Simulation.settling) { false }
+            if scenario.faults.isEmpty { checkRest() }
             world.run(until: world.now + Simulation.rest) { false }
             checkRest()
         }
@@ -189,6 +193,7 @@ public final class Simulation {
                 if !mayFail(program) {
                     world.fail("\(program.name) failed with errno \(errno): \(program.report)")
                 }
+            case .running where mayFail(program): break
             case .idle, .connecting, .running:
                 world.fail("\(program.name) is not over: \(program.report)")
             }
@@ -216,12 +221,15 @@ public final class Simulation {
 
     /// Nothing is left of streams that are over.
     private func checkRest() {
+        guard programs.allSatisfy(\.isOver) else { return }
         let left = client.report.streams.count
         if left > 0 { world.fail("client: \(left) streams are left of programs that are over") }
+        for (index, errno) in client.abortedAfter where !mayFail(programs[index]) {
+            world.fail("\(programs[index].name) was done, and its stream ended with errno \(errno)")
+        }
         for server in network.servers {
             let left = server.gateway?.report.streams.count ?? 0
             if left > 0 { world.fail("gateway \(server.id.value): \(left) streams are left") }
-            client.count { $0.expired += server.expirations }
         }
     }
 
@@ -230,6 +238,7 @@ public final class Simulation {
         outcome.violation = world.violation
         outcome.seconds = world.elapsed
         outcome.steps = world.steps
+        for server in network.servers { client.count { $0.expired += server.expirations } }
         outcome.coverage = client.coverage
         for program in programs {
             var errno: Int32?
