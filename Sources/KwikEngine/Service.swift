@@ -35,6 +35,7 @@ final class Service {
 
     /// How long a program's connect waits for a server before the engine connects natively (shim.md).
     static let nativeAfter = Interval.seconds(1)
+    private static let pendingCheck = Interval.milliseconds(250)
 
     init(
         _ configuration: EngineService, engine: EngineConfiguration, clientID: String, endpoint: Endpoint,
@@ -81,6 +82,8 @@ final class Service {
     /// Whether a program's connect is taken. The first one that is not is told about, once.
     func wants() -> Bool {
         counters.connects += 1
+        manager.wanted(now: Clock.now())
+        defer { advance() }
         if manager.isReachable(now: Clock.now()) { return true }
         sayNative()
         counters.native += 1
@@ -130,7 +133,7 @@ final class Service {
         let now = Clock.now()
         for (stream, program) in programs
         where program.isPending && now >= program.openedAt + Self.nativeAfter {
-            guard !paths.contains(where: \.isUp) else { continue }
+            guard !session.isReachable else { continue }
             programs[stream] = nil
             driver.input(.localAborted(stream, errno: 0))
             program.abandon()
@@ -147,8 +150,8 @@ final class Service {
         var next = manager.deadline ?? .never
         for program in programs.values where program.isPending {
             let due = program.openedAt + Self.nativeAfter
-            // With a path up the far end's own answer is waited for.
-            if due > now { next = min(next, due) }
+            // With an active path the far end's own answer is waited for, as long as it is active.
+            next = min(next, due > now ? due : now + Self.pendingCheck)
         }
         timer?.arm(at: next)
     }

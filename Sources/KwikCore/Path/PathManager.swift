@@ -29,9 +29,15 @@ public struct PathManager {
     private var jitter: UInt64
     private var streams = 0
     private var idleSince: Instant?
+    /// When a program last asked for the service, served or not.
+    private var wantedAt: Instant?
 
     static let firstDelay = Interval.seconds(1)
-    static let longestDelay = Interval.seconds(30)
+    /// Servers that are back are to be in full service within 10 s: this, and a first packet's
+    /// retransmission.
+    static let longestDelay = Interval.seconds(5)
+    /// For a refusal that does not pass by itself.
+    static let refusedDelay = Interval.seconds(30)
 
     /// - Parameters:
     ///   - servers: the preferred first.
@@ -43,20 +49,32 @@ public struct PathManager {
         jitter = seed
     }
 
-    /// Whether a program that connects now can hope for a server: some path is up or being made, or may be
-    /// tried.
+    /// Whether a program that connects now can hope for a server: some path is up, or is being made for the
+    /// first time. A server that has failed before is tried again behind the programs' backs, who connect
+    /// natively.
     public func isReachable(now: Instant) -> Bool {
         servers.contains { server in
             switch server.state {
-            case .idle, .connecting, .up: return true
-            case .waiting(let until): return now >= until
+            case .up: return true
+            case .idle, .connecting: return server.failures == 0
+            case .waiting: return false
             }
         }
     }
 
+    /// A program wants the service: paths are made, or made again, as long as this is not too long ago.
+    public mutating func wanted(now: Instant) {
+        wantedAt = now
+        if streams == 0, idleSince == nil { idleSince = now }
+    }
+
+    private func isInUse(now: Instant) -> Bool {
+        streams > 0 || wantedAt.map { now < $0 + idleTimeout } ?? false
+    }
+
     public var deadline: Instant? {
-        var earliest = idleSince.map { $0 + idleTimeout } ?? .never
-        guard streams > 0 else { return earliest == .never ? nil : earliest }
+        var earliest = idleSince.map { max($0, wantedAt ?? $0) + idleTimeout } ?? .never
+        guard streams > 0 || idleSince != nil else { return nil }
         for server in servers {
             if case .waiting(let until) = server.state { earliest = min(earliest, until) }
         }
@@ -84,8 +102,7 @@ public struct PathManager {
         change(server) { entry in
             var delay = Self.firstDelay * (1 << Int64(min(entry.failures, 5)))
             if entry.failures == 0, case .up = entry.state { delay = .zero }
-            if permanent { delay = Self.longestDelay }
-            delay = min(delay, Self.longestDelay)
+            delay = permanent ? Self.refusedDelay : min(delay, Self.longestDelay)
             // ± 25 %, so that clients of a server that restarts do not all come back at once.
             let swing = delay.nanoseconds / 2
             let offset = swing > 0 ? Int64(random % UInt64(swing)) - swing / 2 : 0
@@ -96,12 +113,13 @@ public struct PathManager {
 
     /// What is due now.
     public mutating func advance(now: Instant, into commands: inout [Command]) {
-        if let since = idleSince, now >= since + idleTimeout {
+        if let since = idleSince, now >= max(since, wantedAt ?? since) + idleTimeout {
             idleSince = nil
+            wantedAt = nil
             for index in servers.indices { servers[index].state = .idle }
             commands.append(.closeAll)
         }
-        guard streams > 0 else { return }
+        guard isInUse(now: now) else { return }
         var count = 0
         for server in servers {
             switch server.state {
