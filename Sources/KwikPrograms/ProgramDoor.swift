@@ -16,8 +16,9 @@ public final class ProgramDoor {
         public static let conversationTime = Interval.seconds(1)
         /// More connects than this go native. Each holds two descriptors, three while it is pending.
         public static let connections = 8_192
-        /// Failed connects whose errno and socket are kept for the program to ask for, and how long.
-        public static let failed = 1_024
+        /// Failed connects whose errno and socket are kept for the program to ask for, and how long. Beyond
+        /// that the program sees ECONNRESET and gets a new socket.
+        public static let failed = 256
         public static let failedTime = Interval.seconds(60)
         /// While no descriptor is free, the door waits so long before it accepts again.
         public static let acceptPause = Interval.milliseconds(100)

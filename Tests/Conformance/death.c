@@ -1,7 +1,7 @@
 #include "check.h"
 
-/* What programs see when the engine is killed: always an error, never an end of file that passes for the end of
-   the data; and new connects go native. */
+/* What programs see when the engine is killed: always an error, never an end of file that passes for the end
+   of the data; and new connects go native. */
 int main(void)
 {
     char buffer[16];

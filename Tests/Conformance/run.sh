@@ -1,19 +1,27 @@
 #!/bin/bash
 # Runs every conformance program over plain TCP and under the shim, and compares what they print line by line.
 #
-# usage: run.sh DOOR LIBKWIK [PROGRAM...]
-#   DOOR     the kwik-echo-door executable
-#   LIBKWIK  libkwik.so
+# usage: run.sh [-d DOOR] [-l LIBKWIK] [PROGRAM...]
+#   DOOR     the kwik-echo-door executable (default: the release build's)
+#   LIBKWIK  libkwik.so (default: build/libkwik.so)
 # Each program runs natively, under the shim through a driver of its own (relay) and under the shim with the
-# engine's native fallback (native). Differences listed in `excused` are counted apart.
+# engine's native fallback (native). Differences listed in `excused` are counted apart. Without PROGRAMs also:
+# no engine, a killed engine, and real programs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -ge 2 ] || { echo "usage: run.sh DOOR LIBKWIK [PROGRAM...]" >&2; exit 2; }
-door=$(realpath "$1") || exit 2
-library=$(realpath "$2") || exit 2
-shift 2
+door="$here/../../.build/release/kwik-echo-door"
+library="$here/../../build/libkwik.so"
+while getopts d:l: option; do
+    case $option in
+    d) door=$OPTARG ;;
+    l) library=$OPTARG ;;
+    *) echo "usage: run.sh [-d DOOR] [-l LIBKWIK] [PROGRAM...]" >&2; exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+door=$(realpath "$door") && library=$(realpath "$library") || exit 2
 [ -x "$door" ] && [ -r "$library" ] || { echo "run.sh: no $door or no $library" >&2; exit 2; }
-work=$(mktemp -d /tmp/kwik-conformance.XXXXXX) || exit 2
+work=$(mktemp -d) || exit 2
 started=""
 cleanup() {
     for pid in $started; do kill "$pid" 2>/dev/null; done
@@ -47,7 +55,7 @@ done <"$work/ports"
 # Runs a program under the shim with a door of its own: its output, and `served N` in $work/door.
 under_shim() { # mode, program, output
     local runtime="$work/run" pid status
-    rm -rf "$runtime" && mkdir -m 700 "$runtime" || return 1
+    rm -rf "$runtime" "$work/door" && mkdir -m 700 "$runtime" || return 1
     # shellcheck disable=SC2086
     "$door" "$1" "$runtime" $addresses >"$work/door" 2>"$work/door.log" &
     pid=$!
@@ -66,6 +74,18 @@ is_excused() { # suite, check
 }
 
 suites=0 native=0 kwik=0 regressions=0 excused=0
+regression() { # what
+    echo "  $1"
+    regressions=$((regressions + 1))
+}
+
+# Without a connect at the door the program ran over plain TCP, and equal means nothing.
+check_served() { # suite, mode
+    local count
+    count=$(served)
+    [ "${count:-0}" -gt 0 ] || regression "$1 ($2): the engine was never asked"
+}
+
 compare() { # suite, mode
     local expected got check line=0 bad=0 pardoned=0
     while IFS= read -r expected <&3; do
@@ -80,7 +100,9 @@ compare() { # suite, mode
             echo "  $1 ($2) line $line: TCP \"$expected\", Kwik \"$got\""
         fi
     done 3<"$work/$1.tcp" 4<"$work/$1.$2"
-    [ "$(wc -l <"$work/$1.tcp")" -ge "$(wc -l <"$work/$1.$2")" ] || { bad=$((bad + 1)); echo "  $1 ($2): more lines"; }
+    got=$(wc -l <"$work/$1.$2")
+    [ "$got" -le "$line" ] || regression "$1 ($2): $got lines"
+    kwik=$((kwik + got))
     regressions=$((regressions + bad))
     excused=$((excused + pardoned))
     echo "$1 ($2): lines=$line differ=$bad excused=$pardoned connects=$(served)"
@@ -92,17 +114,14 @@ for source; do
     name=$(basename "$source" .c)
     source="$here/programs/$name.c"
     build "$source" "$work/$name" || exit 2
-    timeout 60 "$work/$name" >"$work/$name.tcp" 2>&1 || { echo "$name: fails over TCP"; regressions=$((regressions + 1)); }
+    timeout 60 "$work/$name" >"$work/$name.tcp" 2>&1 || regression "$name: fails over TCP"
     suites=$((suites + 1))
     native=$((native + $(wc -l <"$work/$name.tcp")))
     for mode in relay native; do
-        under_shim $mode "$work/$name" "$work/$name.$mode" || { echo "  $name ($mode): exit $?"; regressions=$((regressions + 1)); }
+        under_shim $mode "$work/$name" "$work/$name.$mode" || regression "$name ($mode): exit $?"
         sed 's/^/  door: /' "$work/door.log"
-        count=$(served)
-        # Without a connect at the door the program ran over plain TCP, and equal means nothing.
-        [ "${count:-0}" -gt 0 ] || { echo "  $name ($mode): the engine was never asked"; regressions=$((regressions + 1)); }
+        check_served "$name" $mode
         compare "$name" $mode
-        kwik=$((kwik + $(wc -l <"$work/$name.$mode")))
     done
 done
 
@@ -122,6 +141,26 @@ if [ -z "$chosen" ]; then
     cp "$here/death.expected" "$work/death.tcp"
     under_shim relay "$work/death" "$work/death.killed" 2>/dev/null
     compare death killed
+
+    # Real programs: the same bytes, and the engine was asked.
+    mkdir "$work/www"
+    head -c 20000000 /dev/urandom >"$work/www/data"
+    "${PYTHON:-/usr/bin/python3}" -u -m http.server -b 127.0.0.1 -d "$work/www" 0 >"$work/http" 2>/dev/null &
+    started="$started $!"
+    wait_for "$work/http" port || exit 2
+    port=$(sed -n 's/.* port \([0-9]*\).*/\1/p' "$work/http")
+    addresses="127.0.0.1:$port"
+    DATA_URL="http://127.0.0.1:$port/data"
+    export DATA_URL
+    for name in curl wget python; do
+        suites=$((suites + 1))
+        sha256sum <"$work/www/data" >"$work/$name.tcp"
+        for mode in relay native; do
+            under_shim $mode "$here/real/$name" "$work/$name.$mode"
+            check_served $name $mode
+            compare $name $mode
+        done
+    done
 fi
 
 echo "conformance: suites=$suites native=$native kwik=$kwik regressions=$regressions excused=$excused"

@@ -20,11 +20,12 @@ final class Door {
             tell("usage: kwik-echo-door relay|native DIRECTORY ADDRESS...", to: 2)
             return 2
         }
-        let addresses = arguments.dropFirst(2).compactMap { text in SocketAddress(parsing: text) }
-        guard addresses.count == arguments.count - 2 else {
-            tell("an address is ADDRESS:PORT or [ADDRESS]:PORT", to: 2)
+        let given = arguments.dropFirst(2).map(parse)
+        guard given.allSatisfy({ each in !each.isEmpty }) else {
+            tell("an address is ADDRESS:PORT or [ADDRESS]:PORT; a port may be *", to: 2)
             return 2
         }
+        let addresses = given.flatMap { each in each }
         do throws(Errno) {
             let loop = try EventLoop()
             let door = Door(loop, usesNative: arguments[0] == "native")
@@ -36,6 +37,12 @@ final class Door {
             tell("kwik-echo-door: \(error)", to: 2)
             return 1
         }
+    }
+
+    /// `*` stands for every port, so that a test suite that picks its own can be run.
+    private static func parse(_ text: String) -> [SocketAddress] {
+        guard text.hasSuffix(":*") else { return SocketAddress(parsing: text).map { [$0] } ?? [] }
+        return (1...65_535).compactMap { port in SocketAddress(parsing: text.dropLast() + String(port)) }
     }
 
     private func open(_ directory: String, _ addresses: [SocketAddress]) throws(Errno) {

@@ -13,6 +13,30 @@ static int set(int fd, int level, int option, int value)
     return setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+static void structures(int fd)
+{
+    struct linger wait = {.l_onoff = 1, .l_linger = 3}, told = {0, 0};
+    tell("LINGER", setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, sizeof(wait)));
+    socklen_t length = sizeof(told);
+    tell("LINGER read", getsockopt(fd, SOL_SOCKET, SO_LINGER, &told, &length));
+    tell("LINGER then", told.l_linger);
+    struct tcp_info info = {0};
+    length = sizeof(info);
+    tell("TCP_INFO", getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length));
+    tell("its state", info.tcpi_state);
+    char name[16] = "";
+    length = sizeof(name);
+    tell("CONGESTION", getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length));
+    tell_bool("it has a name", name[0] != '\0');
+    length = 1;
+    tell("getsockopt of 1 byte", getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, name, &length));
+    tell("its length", length);
+    struct ucred owner = {1, 1, 1};
+    length = sizeof(owner);
+    tell("PEERCRED", getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &length));
+    tell("its pid", owner.pid);
+}
+
 int main(void)
 {
     int fd = tcp(0), value = 0;
@@ -49,30 +73,11 @@ int main(void)
     tell("short value", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, 1));
     tell("no value", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, NULL, 4));
     tell("bad value", setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, (void *)8, 4));
+    structures(fd);
     tell_option("TYPE", fd, SOL_SOCKET, SO_TYPE);
     tell_option("DOMAIN", fd, SOL_SOCKET, SO_DOMAIN);
     tell_option("PROTOCOL", fd, SOL_SOCKET, SO_PROTOCOL);
     tell_option("ACCEPTCONN", fd, SOL_SOCKET, SO_ACCEPTCONN);
-    struct linger wait = {.l_onoff = 1, .l_linger = 3}, told = {0, 0};
-    tell("LINGER", setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, sizeof(wait)));
-    length = sizeof(told);
-    tell("LINGER read", getsockopt(fd, SOL_SOCKET, SO_LINGER, &told, &length));
-    tell("LINGER then", told.l_linger);
-    struct tcp_info info = {0};
-    length = sizeof(info);
-    tell("TCP_INFO", getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length));
-    tell("its state", info.tcpi_state);
-    char name[16] = "";
-    length = sizeof(name);
-    tell("CONGESTION", getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length));
-    tell_bool("it has a name", name[0] != '\0');
-    length = 1;
-    tell("getsockopt of 1 byte", getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, name, &length));
-    tell("its length", length);
-    struct ucred owner = {1, 1, 1};
-    length = sizeof(owner);
-    tell("PEERCRED", getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &length));
-    tell("its pid", owner.pid);
     tell_bool("echo", echoes(fd, "with options"));
     usleep(100000);
     tell("SIOCOUTQ", ioctl(fd, SIOCOUTQ, &value));
