@@ -104,7 +104,8 @@ final class Service {
     }
 
     func connected(_ connection: ProgramConnection) {
-        let stream = driver.call { now, actions in session.open(connection.options, now: now, into: &actions) }
+        let stream = driver.call { now, actions in session.open(connection.options, now: now, into: &actions)
+        }
         guard let stream else {
             goNative(connection)
             return

@@ -116,7 +116,7 @@ struct Application {
     private mutating func take(_ bytes: UnsafeRawBufferPointer) {
         switch body {
         case .upload(let seed, let size, var digest):
-            for unsafe byte in unsafe bytes { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+            for index in bytes.indices { digest = (digest ^ UInt64(unsafe bytes[index])) &* 0x100_0000_01b3 }
             body = .upload(seed: seed, size: size, digest: digest)
             if UInt64(bytes.count) == bodyRemaining {
                 put(Array("TOOK \(size) \(seed) digest \(digest)\n".utf8), pace: 0)
@@ -208,7 +208,8 @@ struct Application {
                 consume(count == bytes.count ? nil : .bytes(Array(bytes.dropFirst(count)), pace: pace))
             case .pattern(let seed, let from, let to, let pace):
                 let count = Int(min(to - from, UInt64(room.count)))
-                unsafe Pattern.fill(UnsafeMutableRawBufferPointer(rebasing: room[0..<count]), seed: seed, offset: from)
+                unsafe Pattern.fill(
+                    UnsafeMutableRawBufferPointer(rebasing: room[0..<count]), seed: seed, offset: from)
                 done += count
                 let rest = from + UInt64(count)
                 consume(rest == to ? nil : .pattern(seed: seed, from: rest, to: to, pace: pace))

@@ -29,7 +29,9 @@ final class Backend {
         if socket.failure != nil { return over() }
         read()
         write()
-        if let complaint = application.complaint { world.fail("a backend got bytes that nobody sent: \(complaint)") }
+        if let complaint = application.complaint {
+            world.fail("a backend got bytes that nobody sent: \(complaint)")
+        }
         if application.hasEnded, application.isDrained, !isOver {
             isOver = true
             socket.close()
@@ -46,7 +48,8 @@ final class Backend {
         while !isOver, application.total - application.written < Backend.heldAtMost || isPaced {
             let count = unsafe scratch.withUnsafeMutableBytes { target in
                 let count = unsafe socket.read(into: target)
-                unsafe application.feed(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(target)[0..<count]))
+                unsafe application.feed(
+                    UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(target)[0..<count]))
                 return count
             }
             if count == 0 { break }
@@ -79,10 +82,13 @@ final class Backend {
                 nextWrite = world.now + Interval(seconds: Double(room) / Double(pace))
             }
             unsafe scratch.withUnsafeMutableBytes { target in
-                let count = unsafe application.produce(into: UnsafeMutableRawBufferPointer(rebasing: target[0..<room]))
+                let count = unsafe application.produce(
+                    into: UnsafeMutableRawBufferPointer(rebasing: target[0..<room]))
                 let written = unsafe socket.write(
                     UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(target)[0..<count]))
-                if written < count, socket.failure == nil { world.fail("model: a socket took less than its room") }
+                if written < count, socket.failure == nil {
+                    world.fail("model: a socket took less than its room")
+                }
             }
             if socket.failure != nil { return over() }
         }

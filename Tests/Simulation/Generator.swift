@@ -1,7 +1,8 @@
 internal import KwikCore
 
 extension Scenario {
-    /// A scenario drawn from a seed: 1 ... 4 servers, links, programs and faults of every kind, then all is well.
+    /// A scenario drawn from a seed: 1 ... 4 servers, links, programs and faults of every kind, then all is
+    /// well.
     public static func random(seed: UInt64) -> Scenario {
         var chance = Chance(seed: seed, purpose: "scenario")
         let settings = ClientSettings(
@@ -23,7 +24,8 @@ extension Scenario {
     private static func drawServers(_ chance: inout Chance, promotes: Bool) -> [ServerPlan] {
         var servers = [ServerPlan(.honest, tellsClosed: chance.chance(0.5))]
         if chance.chance(0.03) {
-            servers[0].character = chance.chance(0.5) ? .refusing : .resetting(after: UInt64(chance.integer(0...900_000)))
+            servers[0].character =
+                chance.chance(0.5) ? .refusing : .resetting(after: UInt64(chance.integer(0...900_000)))
         }
         for _ in 0..<chance.pick([0, 1, 1, 2, 2, 2, 3]) {
             var plan = ServerPlan(.honest, tellsClosed: chance.chance(0.5))
@@ -34,8 +36,8 @@ extension Scenario {
         return servers
     }
 
-    /// A replica that lies may be promoted (the manual says so), and what is read then is its own truth: under that
-    /// policy replicas differ only where it can be told which truth counts.
+    /// A replica that lies may be promoted (the manual says so), and what is read then is its own truth:
+    /// under that policy replicas differ only where it can be told which truth counts.
     private static func drawCharacter(_ chance: inout Chance, promotes: Bool) -> Character {
         switch chance.integer(0...(promotes ? 4 : 6)) {
         case 0: .dated(chance.next() % 5 + 1)
@@ -58,7 +60,8 @@ extension Scenario {
             for interface in 0..<(chance.chance(0.25) ? 2 : 1) {
                 let rate = alike ? megabits : megabits * chance.number(0.3...2)
                 let delay = alike ? roundTrip : min(200, roundTrip * chance.number(0.5...4))
-                var down = LinkTraits.of(megabits: rate, roundTrip: delay, queue: chance.pick([0.5, 1, 1, 2, 5]))
+                var down = LinkTraits.of(
+                    megabits: rate, roundTrip: delay, queue: chance.pick([0.5, 1, 1, 2, 5]))
                 if chance.chance(0.3) { down.loss = chance.number(0...0.02) }
                 if chance.chance(0.2) { down.reordering = chance.number(0...0.02) }
                 if chance.chance(0.2) { down.duplication = chance.number(0...0.02) }
@@ -128,7 +131,8 @@ extension Scenario {
         var chance = Chance(seed: seed, purpose: "faults")
         healAt = Interval(seconds: chance.chance(0.1) ? 45 : chance.number(2...10))
         for _ in 0..<chance.integer(1...8) {
-            let at = Interval(seconds: 0.35 + chance.number(0...1) * chance.number(0...1) * (healAt.seconds - 1))
+            let at = Interval(
+                seconds: 0.35 + chance.number(0...1) * chance.number(0...1) * (healAt.seconds - 1))
             draw(&chance, at: at)
         }
         faults.sort { $0.at < $1.at }

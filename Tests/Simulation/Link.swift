@@ -20,7 +20,9 @@ public struct LinkTraits: Sendable {
     }
 
     /// Mbit/s, milliseconds of round trip, queue in bandwidth-delay products.
-    public static func of(megabits: Double, roundTrip milliseconds: Double, queue products: Double = 1) -> LinkTraits {
+    public static func of(megabits: Double, roundTrip milliseconds: Double, queue products: Double = 1)
+        -> LinkTraits
+    {
         let rate = megabits * 125_000
         let bytes = max(30_000, rate * milliseconds / 1_000 * products)
         return LinkTraits(delay: Interval(seconds: milliseconds / 2_000), rate: rate, queue: Int(bytes))
@@ -66,7 +68,9 @@ public final class Link {
         self.chance = chance
     }
 
-    public func blackhole(for interval: Interval) { blackholeUntil = max(blackholeUntil, world.now + interval) }
+    public func blackhole(for interval: Interval) {
+        blackholeUntil = max(blackholeUntil, world.now + interval)
+    }
 
     /// A rate changed at once: what waits is drained at the new rate too.
     public func heal(_ traits: LinkTraits) {
@@ -82,7 +86,9 @@ public final class Link {
         let leaves = bottleneck.enqueue(size, rate: traits.rate, limit: traits.queue, now: now)
         guard let leaves else { return }
         var arrival = leaves + traits.delay
-        if traits.jitter > .zero { arrival = arrival + Interval(seconds: traits.jitter.seconds * chance.fraction()) }
+        if traits.jitter > .zero {
+            arrival = arrival + Interval(seconds: traits.jitter.seconds * chance.fraction())
+        }
         if chance.chance(traits.reordering) {
             arrival = arrival + Interval(seconds: traits.delay.seconds * 2 * chance.fraction())
         } else {

@@ -86,7 +86,8 @@ final class Route {
     }
 }
 
-/// Hosts, links and the dialling of paths. It stands in for the path manager: a path that is lost is dialled again.
+/// Hosts, links and the dialling of paths. It stands in for the path manager: a path that is lost is dialled
+/// again.
 final class Network {
     let world: World
     private(set) var servers: [Server] = []
@@ -100,6 +101,8 @@ final class Network {
 
     /// A gateway's path ids have nothing to do with the client's.
     private static let farIDs: UInt32 = 1_000_000
+    /// How often a message of a handshake is sent: 6 s in all.
+    private static let tries = 4
     /// Silences shorter than this are not noted.
     private static let notable = Interval.seconds(1)
 
@@ -117,7 +120,8 @@ final class Network {
             let queues = plan.bottleneck.flatMap { shared[$0] } ?? (Bottleneck(), Bottleneck())
             if let key = plan.bottleneck { shared[key] = queues }
             let up = Link(
-                world, plan.up, bottleneck: queues.up, chance: Chance(seed: scenario.seed, purpose: "up \(index)"))
+                world, plan.up, bottleneck: queues.up,
+                chance: Chance(seed: scenario.seed, purpose: "up \(index)"))
             let down = Link(
                 world, plan.down, bottleneck: queues.down,
                 chance: Chance(seed: scenario.seed, purpose: "down \(index)"))
@@ -175,7 +179,7 @@ final class Network {
     /// One round trip for TLS, one for the hello; each message is repeated until it is answered.
     private func initial(_ route: Route, _ path: PathID, tries: Int) {
         guard route.path == path, !route.isUp else { return }
-        guard tries < 5 else {
+        guard tries < Network.tries else {
             route.path = nil
             return redial(route)
         }
@@ -195,7 +199,7 @@ final class Network {
 
     private func hello(_ route: Route, _ path: PathID, roundTrip: Interval, tries: Int) {
         guard route.path == path, !route.isUp, tries > 0 || route.attempt != Int(path.value) else { return }
-        guard tries < 5 else {
+        guard tries < Network.tries else {
             route.path = nil
             return redial(route)
         }

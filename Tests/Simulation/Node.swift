@@ -83,7 +83,8 @@ class Node {
         paths[path] = Port(connection)
         order.append(path)
         everKnown.insert(path)
-        world.trace("\(name) path \(path.value) up to server \(traits.server.value) resumed=\(traits.resumed)")
+        world.trace(
+            "\(name) path \(path.value) up to server \(traits.server.value) resumed=\(traits.resumed)")
         give(.pathUp(path, traits))
     }
 
@@ -91,7 +92,9 @@ class Node {
         guard let port = paths[path], port.connection.isOpen else { return }
         give(.heard(path))
         port.connection.receive(packet, now: world.now) { report($0, on: path) }
-        if !packet.acknowledged.isEmpty, paths[path] != nil { give(.sample(path, port.connection.recovery.sample)) }
+        if !packet.acknowledged.isEmpty, paths[path] != nil {
+            give(.sample(path, port.connection.recovery.sample))
+        }
     }
 
     private func report(_ report: Connection.Report, on path: PathID) {
@@ -181,7 +184,8 @@ class Node {
             carryOut()
             guard paths[path] != nil else { return }
             if port.connection.unsent - before > room + 40_000 {
-                world.fail("\(name): pull gave \(port.connection.unsent - before) bytes for a room of \(room)")
+                world.fail(
+                    "\(name): pull gave \(port.connection.unsent - before) bytes for a room of \(room)")
             }
             let unsent = port.connection.unsent
             port.connection.flush(now: world.now)
@@ -275,7 +279,8 @@ class Node {
     private func known(_ channel: ChannelID, _ what: String) -> Connection? {
         guard let connection = port(channel.path, what)?.connection else { return nil }
         if !connection.knows(channel.number), !connection.wasClosed(channel.number) {
-            world.fail("\(name): \(what) on channel \(channel.number) of path \(channel.path.value), never opened")
+            world.fail(
+                "\(name): \(what) on channel \(channel.number) of path \(channel.path.value), never opened")
         }
         return connection
     }

@@ -120,7 +120,9 @@ extension Node {
         case .finished:
             var slices: [ChunkSlice] = []
             readable(stream, into: &slices)
-            if !slices.isEmpty { world.fail("\(name): endLocal of stream \(stream.value) before its last bytes") }
+            if !slices.isEmpty {
+                world.fail("\(name): endLocal of stream \(stream.value) before its last bytes")
+            }
             if local.socket.isFinished, !local.socket.isClosed {
                 world.fail("\(name): stream \(stream.value) was ended twice")
             }

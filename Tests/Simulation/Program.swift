@@ -141,7 +141,8 @@ final class Program {
             if sent == 0 { return }
         }
         if case .halfClose = workload.ending, nextExchange == workload.exchanges.count, !hasFinished,
-            !request.isEmpty || workload.exchanges.isEmpty {
+            !request.isEmpty || workload.exchanges.isEmpty
+        {
             hasFinished = true
             socket.shutdownWrite()
             witness.finishedWriting()
@@ -171,12 +172,17 @@ final class Program {
 
     private func read(_ socket: SocketEnd, _ witness: Witness) {
         while readAgainAt <= world.now {
-            var limit = workload.readRate > 0 ? min(scratch.count, max(1, workload.readRate / 50)) : scratch.count
-            if let pause = pauses.first { limit = min(limit, Int(max(1, pause.at - min(pause.at, witness.read)))) }
+            var limit =
+                workload.readRate > 0 ? min(scratch.count, max(1, workload.readRate / 50)) : scratch.count
+            if let pause = pauses.first {
+                limit = min(limit, Int(max(1, pause.at - min(pause.at, witness.read))))
+            }
             if leavesNow(socket, witness) { return }
             let count = unsafe scratch.withUnsafeMutableBytes { buffer in
-                let count = unsafe socket.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[0..<limit]))
-                unsafe witness.check(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[0..<count]))
+                let count = unsafe socket.read(
+                    into: UnsafeMutableRawBufferPointer(rebasing: buffer[0..<limit]))
+                unsafe witness.check(
+                    UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[0..<count]))
                 return count
             }
             if count == 0 { break }

@@ -50,7 +50,8 @@ struct Recovery {
         guard inFlight > 0 else { return nil }
         var deadline = lastSentAt + probeTimeout * Int64(1 << min(backoff, 10))
         if let largestAcknowledged, let first = sent.first(where: { $0 != nil }) ?? nil,
-            first.number < largestAcknowledged {
+            first.number < largestAcknowledged
+        {
             deadline = min(deadline, first.sentAt + lossDelay)
         }
         return deadline
@@ -126,7 +127,9 @@ struct Recovery {
         for index in sent.indices {
             guard let packet = sent[index] else { continue }
             guard packet.number < largestAcknowledged else { break }
-            guard packet.number + 3 <= largestAcknowledged || packet.sentAt + lossDelay <= now else { continue }
+            guard packet.number + 3 <= largestAcknowledged || packet.sentAt + lossDelay <= now else {
+                continue
+            }
             lost.append(packet)
             sent[index] = nil
             inFlight -= packet.size

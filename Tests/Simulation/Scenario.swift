@@ -7,7 +7,9 @@ public struct ServerPlan: Sendable {
     /// Its gateway can tell a backend that closed from one that shut its writing half (a Unix socket can).
     public var tellsClosed: Bool
 
-    public init(_ character: Character = .honest, roles: Roles = [.origin, .replica], tellsClosed: Bool = true) {
+    public init(
+        _ character: Character = .honest, roles: Roles = [.origin, .replica], tellsClosed: Bool = true
+    ) {
         self.character = character
         self.roles = roles
         self.tellsClosed = tellsClosed

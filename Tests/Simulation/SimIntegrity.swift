@@ -1,6 +1,7 @@
 public import KwikCore
 
-/// The pure functions that the core is given, of the simulation's own: fast enough, deterministic, not for use.
+/// The pure functions that the core is given, of the simulation's own: fast enough, deterministic, not for
+/// use.
 public enum SimIntegrity {
     /// CRC32C proper (its running form must not depend on how the bytes are cut), eight bytes a step.
     public static func make() -> Integrity {
@@ -58,8 +59,12 @@ public enum SimIntegrity {
             while place + 8 <= bytes.count {
                 let word = unsafe bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self) ^ UInt64(value)
                 value = unsafe table[1_792 + Int(word & 0xff)] ^ table[1_536 + Int((word >> 8) & 0xff)]
-                value = unsafe value ^ table[1_280 + Int((word >> 16) & 0xff)] ^ table[1_024 + Int((word >> 24) & 0xff)]
-                value = unsafe value ^ table[768 + Int((word >> 32) & 0xff)] ^ table[512 + Int((word >> 40) & 0xff)]
+                value =
+                    unsafe value ^ table[1_280 + Int((word >> 16) & 0xff)]
+                    ^ table[1_024 + Int((word >> 24) & 0xff)]
+                value =
+                    unsafe value ^ table[768 + Int((word >> 32) & 0xff)]
+                    ^ table[512 + Int((word >> 40) & 0xff)]
                 value = unsafe value ^ table[256 + Int((word >> 48) & 0xff)] ^ table[Int(word >> 56)]
                 place += 8
             }

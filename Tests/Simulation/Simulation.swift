@@ -83,7 +83,10 @@ public final class Simulation {
         judge()
         if world.violation == nil {
             world.run(until: world.now + Simulation.settling) { false }
-            if scenario.faults.isEmpty { checkRest() }
+            let left = client.report.streams.count
+            if scenario.faults.isEmpty, programs.allSatisfy(\.isOver), left > 0 {
+                world.fail("client: \(left) streams are left of programs that are over")
+            }
             world.run(until: world.now + Simulation.rest) { false }
             checkRest()
         }
@@ -99,7 +102,8 @@ public final class Simulation {
         for (index, server) in scenario.servers.enumerated() { world.trace("server \(index) \(server)") }
         for (index, route) in scenario.routes.enumerated() { world.trace("route \(index) \(route)") }
         for (index, workload) in scenario.workloads.enumerated() {
-            world.trace("program \(index) \(workload.exchanges) \(workload.ending) at \(workload.start.seconds)")
+            world.trace(
+                "program \(index) \(workload.exchanges) \(workload.ending) at \(workload.start.seconds)")
         }
         for (at, fault) in scenario.faults { world.trace("at \(at.seconds) \(fault)") }
         world.trace("heal at \(scenario.healAt.seconds)")
@@ -116,7 +120,8 @@ public final class Simulation {
         // The slowest way alone, at a tenth: loss leaves no congestion control of this kind much more.
         let slowest = scenario.routes.reduce(1e9) { min($0, $1.down.rate, $1.up.rate) }
         let start = scenario.workloads.reduce(0) { max($0, $1.start.seconds) }
-        return max(scenario.healAt.seconds, start) + own.seconds * 2 + Double(bytes) / slowest * 10 + Simulation.grace
+        return max(scenario.healAt.seconds, start) + own.seconds * 2 + Double(bytes) / slowest * 10
+            + Simulation.grace
     }
 
     // MARK: Faults
@@ -177,7 +182,9 @@ public final class Simulation {
             received[program.index] = parts
             for server in network.servers {
                 guard let produced = server.gateway?.produced[report.stream] else { continue }
-                if produced > report.delivered { furthestAhead = max(furthestAhead, produced - report.delivered) }
+                if produced > report.delivered {
+                    furthestAhead = max(furthestAhead, produced - report.delivered)
+                }
             }
         }
     }
@@ -248,10 +255,12 @@ public final class Simulation {
             outcome.programs.append(
                 ProgramOutcome(
                     errno: errno, read: program.witness?.read ?? 0, digest: program.witness?.digest ?? 0,
-                    seconds: ((program.finishedAt ?? world.now) - opened).seconds, longestGap: program.longestGap,
+                    seconds: ((program.finishedAt ?? world.now) - opened).seconds,
+                    longestGap: program.longestGap,
                     primaries: client.primaries[program.index] ?? [],
                     engaged: client.engaged[program.index] ?? [],
-                    replicaEnds: client.replicaEnds[program.index] ?? [], received: received[program.index] ?? [:]))
+                    replicaEnds: client.replicaEnds[program.index] ?? [],
+                    received: received[program.index] ?? [:]))
         }
         return outcome
     }

@@ -22,7 +22,8 @@ final class Tap {
                 switch item {
                 case .bytes, .dataEnd: break
                 case .data(let header): world.trace("\(mark) data \(header.offset)+\(header.length)")
-                case .preface(let preface): world.trace("\(mark) stream \(preface.stream.value) \(preface.role)")
+                case .preface(let preface):
+                    world.trace("\(mark) stream \(preface.stream.value) \(preface.role)")
                 case .frame(let frame): world.trace("\(mark) \(frame)")
                 }
             }

@@ -64,7 +64,7 @@ final class Witness {
             place += want
             read += UInt64(want)
         }
-        for unsafe byte in unsafe bytes { digest = (digest ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        for index in bytes.indices { digest = (digest ^ UInt64(unsafe bytes[index])) &* 0x100_0000_01b3 }
     }
 
     private func produce(_ application: inout Application, _ count: Int) -> Int {

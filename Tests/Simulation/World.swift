@@ -1,7 +1,7 @@
 public import KwikCore
 
-/// Virtual time: a heap of (instant, sequence, thing). Things of one instant happen in the order in which they
-/// were put there, so that a run is a function of its seed.
+/// Virtual time: a heap of (instant, sequence, thing). Things of one instant happen in the order in which
+/// they were put there, so that a run is a function of its seed.
 public final class World {
     public private(set) var now = Instant(nanoseconds: 1_000_000_000)
     /// The first thing that went wrong; nothing happens after it.

@@ -25,7 +25,8 @@ final class ClientChannel {
         var crc: UInt32 = 0
         /// The copy of a block that its first bytes went to.
         var copy: UInt64?
-        /// Some of its bytes were not wanted, or went to a copy that was dropped meanwhile: nothing of it counts.
+        /// Some of its bytes were not wanted, or went to a copy that was dropped meanwhile: nothing of it
+        /// counts.
         var isTorn = false
     }
 
