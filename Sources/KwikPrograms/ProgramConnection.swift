@@ -312,6 +312,9 @@ public final class ProgramConnection {
 
     private func leave() {
         drop(.over)
+        // Its watch must end before the socket is closed.
+        relay?.stop()
+        relay = nil
         shadow.close()
         door.forget(self)
     }
