@@ -78,7 +78,8 @@ extension ClientSession {
         guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
         if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
-        } else if stream.book.claims.contains(piece.at), piece.at >= stream.down.front {
+        } else if stream.book.claims.contains(piece.at), piece.at >= Block.roundDown(stream.down.front) {
+            // A copy is whole or nothing, also of a block of which the primary gave the beginning.
             let copy = unsafe stream.book.write(channel.server, at: piece.at, bytes)
             piece.isTorn = piece.isTorn || (piece.copy ?? copy) != copy
             piece.copy = copy
