@@ -5,6 +5,7 @@ extension Scenario {
     /// well.
     public static func random(seed: UInt64) -> Scenario {
         var chance = Chance(seed: seed, purpose: "scenario")
+        if chance.chance(0.04) { return liar(seed: seed) }
         let settings = ClientSettings(
             silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
             memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
@@ -19,6 +20,23 @@ extension Scenario {
         }
         if chance.chance(0.8) { scenario.drawFaults() }
         return scenario
+    }
+
+    /// One replica that lies in every response, asked often enough to be found out for good.
+    private static func liar(seed: UInt64) -> Scenario {
+        var chance = Chance(seed: seed, purpose: "liar")
+        let link = LinkTraits.of(megabits: chance.number(4...16), roundTrip: chance.number(4...40))
+        let lie = chance.pick([Character.lying(from: 0), .lying(from: 100_000), .shifted])
+        var workloads: [Workload] = []
+        for index in 0..<chance.integer(4...6) {
+            let size = UInt64(chance.integer(1_000_000...2_000_000))
+            let start = Interval(seconds: 0.3 + Double(index) * 4)
+            let exchange = Exchange(.get, size: size, seed: chance.next() >> 8)
+            workloads.append(Workload(start: start, exchanges: [exchange]))
+        }
+        return Scenario(
+            seed: seed, servers: [ServerPlan(), ServerPlan(lie, roles: [.replica]), ServerPlan()],
+            routes: (0..<3).map { RoutePlan(server: $0, link) }, workloads: workloads)
     }
 
     private static func drawServers(_ chance: inout Chance, promotes: Bool) -> [ServerPlan] {
