@@ -354,7 +354,7 @@ class Lab:
 
     def put(self, name, content, servers=None):
         """The same file on each server, each with a copy of its own. `content`: bytes or a file's path."""
-        for server in servers or self.servers:
+        for server in self.servers if servers is None else servers:
             target = server.files / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, bytes):

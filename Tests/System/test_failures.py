@@ -87,8 +87,10 @@ class ServersFail(FailureCase):
         self.download()
         victim = self.lab.servers[-1]
         victim.gateway.kill()
+        accepted = victim.gateway.text().count("path accepted")
         victim.start_gateway()
-        wait_until(lambda: len(self.active()) == SERVERS, "a path to each server again", BACK_SECONDS)
+        wait_until(lambda: victim.gateway.text().count("path accepted") > accepted, "a new path", BACK_SECONDS)
+        wait_until(lambda: len(self.active()) == SERVERS, "a path to each server", BACK_SECONDS)
         self.download()
 
     def test_the_primarys_restarted_gateway_is_in_full_service_again(self):
