@@ -166,6 +166,8 @@ extension ClientSession {
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         let part = stream.parts[index]
         endPart(index, of: stream, .promoted, now: now)
+        keepFormerPrimary(before, of: stream)
+        stream.primaryReceived = part.received
         stream.primary = path.server
         stream.fin = nil
         stream.resetAt = nil
@@ -178,6 +180,15 @@ extension ClientSession {
         stream.book.reset()
         reattach(stream, to: path, now: now)
         return true
+    }
+
+    /// What the former primary gave stays in the report; should it be back, it may serve as a replica.
+    private func keepFormerPrimary(_ server: ServerID, of stream: ClientStream) {
+        var part = ClientStream.Part(server: server, channel: ChannelID(path: PathID(0), number: -1))
+        part.received = stream.primaryReceived
+        part.ended = .pathDown
+        stream.parts.removeAll { $0.server == server }
+        stream.parts.append(part)
     }
 
     /// Role 1 with the next epoch: this path carries the stream from what is here on.

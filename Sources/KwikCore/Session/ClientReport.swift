@@ -30,7 +30,7 @@ extension ClientSession {
             parts.append(
                 StreamPart(server: primary, role: .primary, received: stream.primaryReceived, ended: nil))
         }
-        for part in stream.parts {
+        for part in stream.parts where part.server != stream.primary {
             parts.append(
                 StreamPart(server: part.server, role: .replica, received: part.received, ended: part.ended))
         }

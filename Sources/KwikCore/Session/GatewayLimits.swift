@@ -35,7 +35,7 @@ public struct GatewayLimits: Sendable {
     /// How long a session without paths keeps its backends (protocol.md §3).
     public var sessionGrace = Interval.seconds(30)
     /// How long a stream whose path failed keeps its backend while the client has others to attach it by.
-    public var streamGrace = Interval.seconds(10)
+    public var streamGrace = Interval.seconds(30)
     /// How long a backend has to take what preceded the client's RESET.
     public var resetDrain = Interval.seconds(1)
     /// How long news of received bytes may wait for another frame to go with.
