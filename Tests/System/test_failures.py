@@ -89,7 +89,7 @@ class ServersFail(FailureCase):
         victim.gateway.kill()
         accepted = victim.gateway.text().count("path accepted")
         victim.start_gateway()
-        wait_until(lambda: victim.gateway.text().count("path accepted") > accepted, "a new path", BACK_SECONDS)
+        wait_until(lambda: victim.gateway.text().count("path accepted") > accepted, "a path", BACK_SECONDS)
         wait_until(lambda: len(self.active()) == SERVERS, "a path to each server", BACK_SECONDS)
         self.download()
 
