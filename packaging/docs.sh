@@ -15,6 +15,6 @@ for module in "$top"/Sources/Kwik*/; do
     mv "$graphs/$name".symbols.json "$graphs/$name@"*.symbols.json "$graphs/$name/" 2>/dev/null ||
         [ -e "$graphs/$name/$name.symbols.json" ]
     "$docc" convert --fallback-display-name "$name" --fallback-bundle-identifier "kwik.$name" \
-        --additional-symbol-graph-dir "$graphs/$name" --output-path "$out/$name"
+        --additional-symbol-graph-dir "$graphs/$name" --output-path "$out/$name" >/dev/null
     echo "$out/$name"
 done
