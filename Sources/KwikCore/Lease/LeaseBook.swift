@@ -12,6 +12,8 @@ final class Lease {
     let isSecond: Bool
     /// When it last brought anything.
     var broughtAt: Instant?
+    /// Where its next bytes begin.
+    var next: UInt64
     /// Bytes not yet received on it.
     var missing: UInt64
     /// What the primary refused to carve: it comes from the primary, the lease's copy is dropped.
@@ -30,6 +32,7 @@ final class Lease {
         self.grantedAt = grantedAt
         self.promise = promise
         self.isSecond = isSecond
+        next = range.start
         missing = range.count
     }
 

@@ -21,6 +21,7 @@ extension ClientSession {
                 if lease.refused * 2 > lease.range.count { giveBack(lease, of: stream, abandon: true) }
             }
             for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
+                stream.book.tags[block] = nil
                 for server in stream.servers { stream.book.dropCopy(server, of: block) }
             }
         }
@@ -106,7 +107,8 @@ extension ClientSession {
 
     /// The lease's channel is complete; what it did not bring is given back.
     func finish(_ lease: Lease, of stream: ClientStream, now: Instant) {
-        let short = lease.missing > 0
+        // A server leaves out what it knows to be read.
+        let short = max(lease.next, stream.down.read) < lease.range.end
         giveBack(lease, of: stream)
         guard short else { return }
         if lease.server == stream.primary {

@@ -174,6 +174,7 @@ extension ClientSession {
         stream.progress = max(part.progress, stream.down.front)
         stream.progressEnded = false
         stream.upAcknowledged = part.upAcknowledged
+        stream.upMaximum = part.upMaximum
         stream.reserved = RangeSet()
         event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
         stream.down.rebase()

@@ -134,8 +134,10 @@ extension ClientSession {
     }
 
     /// Ends both directions at once: the program sees `errno`, the primary RESET.
-    func abort(_ stream: ClientStream, errno: Int32) {
+    func abort(_ stream: ClientStream, errno told: Int32) {
         guard !stream.released else { return }
+        // No errno would tell a program that all is well.
+        let errno = told == 0 ? ErrorNumber.connectionReset : told
         if let own = stream.own, channels[own] != nil {
             send(.reset(errno: errno, offset: stream.up.produced), on: own)
             out.append(.finish(own))

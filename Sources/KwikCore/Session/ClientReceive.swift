@@ -60,14 +60,17 @@ extension ClientSession {
         guard let stream = stream(channel.stream) else { throw .notAllowedHere }
         guard header.flags == 0 else { throw .badFlags }
         let range = ByteRange(header.offset, header.offset + UInt64(header.length))
+        if let final = stream.final, range.end > final { throw .badRange }
         switch channel.use {
         case .own:
+            if case .connecting = stream.phase { throw .notAllowedHere }
             guard range.end <= stream.granted else { throw .tooLarge }
-            if let final = stream.fin?.final, range.end > final { throw .badRange }
         case .lease:
-            guard let lease = stream.book.lease(on: channel.id), lease.range.start <= range.start,
-                range.end <= lease.range.end
+            // In order, and nothing left out but what was read before it could be sent.
+            guard let lease = stream.book.lease(on: channel.id), lease.next <= range.start,
+                range.start <= max(lease.next, stream.down.read), range.end <= lease.range.end
             else { throw .badRange }
+            lease.next = range.end
         case .replica, .foreign:
             throw .notAllowedHere
         }
@@ -134,10 +137,11 @@ extension ClientSession {
             stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
             progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
-            settleBlock(Block.index(of: range.start), of: stream)
         case .replica, .foreign:
             break
         }
+        // A primary that sends what it let be carved leaves copies and tags behind, too.
+        if !stream.book.claims.isEmpty { settleBlock(Block.index(of: range.start), of: stream) }
         advanced(stream, now: now)
     }
 
@@ -170,6 +174,7 @@ extension ClientSession {
     func advanced(_ stream: ClientStream, now: Instant) {
         if stream.deaf {
             stream.down.consume(stream.down.unread)
+            updateWindow(stream, now: now)
         } else if stream.down.unread > 0 {
             out.append(.deliver(stream.id))
         }
@@ -200,13 +205,18 @@ extension ClientSession {
         case .window(let read, let maximum):
             try takeWindow(read: read, maximum: maximum, of: stream, now: now)
         case .progress(let produced, let ended, let limited):
-            stream.progress = max(stream.progress, produced)
-            stream.progressEnded = stream.progressEnded || ended
             stream.applicationLimited = limited
+            // The end stays where it is once it was told: blocks were cut to it.
+            guard !stream.progressEnded else { return }
+            stream.progress = max(stream.progress, produced)
+            stream.progressEnded = ended
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
         case .tag(let first, let tags): takeTags(first, tags, of: stream, now: now)
         case .fin(let base, let final, let sum, let closed):
-            guard base == stream.down.sumBase, final >= stream.down.highest else { throw .badRange }
+            if case .connecting = stream.phase { throw .notAllowedHere }
+            guard base == stream.down.sumBase, final >= max(stream.down.highest, stream.progress),
+                final == stream.final ?? final
+            else { throw .badRange }
             // Said again on a channel that was attached after it.
             if let fin = stream.fin, fin.final != final || fin.sum != sum { throw .badRange }
             stream.fin = ClientStream.Fin(base: base, final: final, sum: sum, closed: closed)
@@ -237,6 +247,8 @@ extension ClientSession {
             stream.upSent = read
             stream.finSent = false
         }
+        // What came by an earlier channel may be acknowledged on this one.
+        stream.upSent = max(stream.upSent, read)
         stream.upAcknowledged = max(stream.upAcknowledged, read)
         let before = upstreamRoom(stream)
         stream.upMaximum = max(stream.upMaximum, maximum)
@@ -254,7 +266,7 @@ extension ClientSession {
         case .progress(let produced, _, _):
             stream.parts[index].progress = max(stream.parts[index].progress, produced)
         case .window(let read, let maximum):
-            guard read <= stream.up.produced else { throw .badRange }
+            guard read <= stream.parts[index].upSent else { throw .badRange }
             stream.parts[index].upAcknowledged = max(stream.parts[index].upAcknowledged, read)
             stream.parts[index].upMaximum = max(stream.parts[index].upMaximum, maximum)
             dropAcknowledged(stream)
