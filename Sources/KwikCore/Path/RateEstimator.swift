@@ -8,6 +8,8 @@ struct RateEstimator {
 
     private var arrivals: [Arrival] = []
     private var head = 0
+    /// Bytes of the arrivals from `head` on.
+    private var total: UInt64 = 0
     private var roundEnd = Instant(nanoseconds: 0)
     private var roundBest = 0.0
     private var flatRounds = 0
@@ -20,6 +22,8 @@ struct RateEstimator {
         var bytes: UInt64
     }
 
+    /// A peer that answers late shall not have us keep, and count, arrivals without end.
+    private static let longestWindow = Interval.seconds(2)
     private static let bucket = Interval.milliseconds(2)
     private static let decay = Interval.milliseconds(200)
     private static let shortestSpan = Interval.milliseconds(10)
@@ -36,11 +40,10 @@ struct RateEstimator {
     mutating func received(_ count: UInt64, srtt: Interval, outstanding: UInt64, limited: Bool, now: Instant)
     {
         record(count, now: now)
-        let window = max(Interval.milliseconds(100), srtt * 2)
+        let window = Self.window(srtt)
         expire(before: now - window)
         let first = arrivals[head].at
         let span = min(window, max(now - first, Self.shortestSpan))
-        let total = sum(from: Instant(nanoseconds: 0))
         let measured = Double(total) / span.seconds
         let starved = Double(outstanding) < 0.9 * rate(srtt: srtt) * srtt.seconds || limited
         if starved { busySince = nil } else if busySince == nil { busySince = now }
@@ -56,18 +59,23 @@ struct RateEstimator {
 
     /// The rate of the last max(50 ms, 2·srtt), but never above the estimate.
     func recent(srtt: Interval, now: Instant) -> Double {
-        let window = max(Interval.milliseconds(50), srtt * 2)
+        let window = min(max(Interval.milliseconds(50), srtt * 2), Self.longestWindow)
         return min(rate(srtt: srtt), Double(sum(from: now - window)) / window.seconds)
     }
 
     /// What the path delivers just now: the estimate, unless it had work for long enough to show otherwise.
     func current(srtt: Interval, now: Instant) -> Double {
-        let window = max(Interval.milliseconds(100), srtt * 2)
+        let window = Self.window(srtt)
         guard let since = busySince, now - since > window else { return rate(srtt: srtt) }
         return recent(srtt: srtt, now: now)
     }
 
+    private static func window(_ srtt: Interval) -> Interval {
+        min(max(.milliseconds(100), srtt * 2), longestWindow)
+    }
+
     private mutating func record(_ count: UInt64, now: Instant) {
+        total += count
         if let last = arrivals.indices.last, last >= head, now - arrivals[last].at < Self.bucket {
             arrivals[last].bytes += count
         } else {
@@ -76,7 +84,10 @@ struct RateEstimator {
     }
 
     private mutating func expire(before instant: Instant) {
-        while head < arrivals.count - 1, arrivals[head].at < instant { head += 1 }
+        while head < arrivals.count - 1, arrivals[head].at < instant {
+            total -= arrivals[head].bytes
+            head += 1
+        }
         if head > 64 {
             arrivals.removeFirst(head)
             head = 0

@@ -47,6 +47,7 @@ extension ClientSession {
         withdraw(from: path, now: now)
         paths.removeAll { $0.id == id }
         for key in channels.keys where key.path == id { channels[key] = nil }
+        foreignChannels = foreignChannels.filter { $0.path != id }
         for stream in streams where stream.own?.path == id {
             stream.own = nil
         }
@@ -116,7 +117,7 @@ extension ClientSession {
     }
 
     /// Nothing was exchanged yet: another origin can be the primary just as well.
-    private func reopen(_ stream: ClientStream, now: Instant) {
+    func reopen(_ stream: ClientStream, now: Instant) {
         let before = stream.own
         guard paths.contains(where: { $0.isActive && $0.traits.roles.contains(.origin) }) else {
             if stream.silentSince == nil { stream.silentSince = now }

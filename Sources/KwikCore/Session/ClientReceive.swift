@@ -32,8 +32,13 @@ extension ClientSession {
 
     private func foreignChannel(_ id: ChannelID) -> ClientChannel? {
         guard id.number & 1 == 1, let path = path(id.path) else { return nil }
+        guard foreignChannels.count < ClientLimit.foreignChannels else {
+            out.append(.abandon(id, .resourceLimit))
+            return nil
+        }
         let channel = ClientChannel(id: id, server: path.server, stream: StreamID(0), use: .foreign)
         channels[id] = channel
+        foreignChannels.insert(id)
         return channel
     }
 
@@ -41,7 +46,7 @@ extension ClientSession {
     /// ended. Contributions are bytes nobody asked for until a delegation says otherwise: refused, nothing
     /// else harmed.
     private func foreignPreface(_ preface: Preface, on channel: ClientChannel) {
-        channels[channel.id] = nil
+        drop(channel)
         switch preface.role {
         case .serverStream where !streams.contains { $0.primary == channel.server }:
             event(.policyViolation(channel.id.path, channel.server, .refusedByPolicy))
@@ -282,7 +287,7 @@ extension ClientSession {
 
     private func channelFinished(_ channel: ClientChannel, now: Instant) {
         guard let stream = stream(channel.stream) else {
-            channels[channel.id] = nil
+            drop(channel)
             return
         }
         switch channel.use {
@@ -301,8 +306,13 @@ extension ClientSession {
                 endPart(index, of: stream, .failed, now: now)
             }
         case .foreign:
-            channels[channel.id] = nil
+            drop(channel)
         }
+    }
+
+    private func drop(_ channel: ClientChannel) {
+        channels[channel.id] = nil
+        if case .foreign = channel.use { foreignChannels.remove(channel.id) }
     }
 
     func channelReset(_ id: ChannelID, now: Instant) {
@@ -311,16 +321,17 @@ extension ClientSession {
     }
 
     func channelClosed(_ id: ChannelID, now: Instant) {
-        guard let channel = channels.removeValue(forKey: id), let stream = stream(channel.stream) else {
-            return
-        }
+        guard let channel = channels[id] else { return }
+        drop(channel)
+        guard let stream = stream(channel.stream) else { return }
         if case .lingering = stream.phase, stream.own == id { release(stream) }
     }
 
     /// A channel that is of no more use, by the peer's fault or wish: what it served is served otherwise.
     func fail(_ channel: ClientChannel, _ code: ErrorCode, now: Instant) {
-        channels[channel.id] = nil
+        drop(channel)
         out.append(.abandon(channel.id, code))
+        if case .foreign = channel.use { return }
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
         case .own:
@@ -329,6 +340,10 @@ extension ClientSession {
                 // Both directions were whole: a primary that is attached to once more has forgotten the
                 // stream.
                 stream.ownEnded = true
+            } else if case .connecting = stream.phase, stream.reopened < ClientLimit.reopenings {
+                // An earlier OPEN that came late by another path took its place.
+                stream.reopened += 1
+                reopen(stream, now: now)
             } else {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }

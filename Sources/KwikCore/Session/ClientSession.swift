@@ -13,6 +13,8 @@ public final class ClientSession {
     /// In the order of their ids.
     var streams: [ClientStream] = []
     var channels: [ChannelID: ClientChannel] = [:]
+    /// Those of `channels` that servers opened.
+    var foreignChannels: Set<ChannelID> = []
     var taggers: [ServerTagger] = []
     var trust = Trust()
     var writer = FrameWriter()

@@ -29,7 +29,7 @@ enum ErrorNumber {
     static let connectionRefused: Int32 = 111
 }
 
-/// Limits of the client's session. Peers control none of them.
+/// Limits of the client's session.
 enum ClientLimit {
     /// Streams of a session, finished ones included until they are released.
     static let streams = 65_536
@@ -37,6 +37,8 @@ enum ClientLimit {
     static let upstream: UInt64 = 4 << 20
     /// CARVEs without an answer, per stream.
     static let carvesPending = 256
+    /// Channels that servers opened and whose prefaces have not come.
+    static let foreignChannels = 256
     /// Slices handed to a local socket at once.
     static let slices = 64
     /// Epochs of one stream.

@@ -172,7 +172,7 @@ public struct BlockCopy {
     public let block: UInt64
     let number: UInt64
     private let chunk: Chunk
-    /// Almost always one range; more only when pieces come out of order.
+    /// Almost always one range; more only when pieces come from several channels.
     private var committed = RangeSet()
 
     /// - Parameter number: tells a copy from one begun after it was dropped.
@@ -208,8 +208,13 @@ public struct BlockCopy {
             from: source + Int(range.start - offset), byteCount: Int(range.count))
     }
 
-    /// Returns how many of the range's bytes are new.
+    /// So many ranges at most are kept apart: every channel brings its bytes in order, and a peer that
+    /// scatters single bytes shall not have us keep a book of them.
+    static let fragments = 64
+
+    /// Returns how many of the range's bytes are new. What would be one fragment too many is not taken.
     public mutating func commit(_ range: ByteRange) -> UInt64 {
+        guard committed.ranges.count < BlockCopy.fragments || range.start <= end else { return 0 }
         let before = committed.count
         committed.insert(range)
         return committed.count - before
