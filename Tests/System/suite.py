@@ -20,6 +20,8 @@ BUILD = ROOT / "build"
 SWIFT = os.environ.get("SWIFT", "swift")
 SEEDS = os.environ.get("SEEDS", "1000")
 RESULT = re.compile(r"^test: passed=(\d+) failed=(\d+)(?: skipped=(\d+))?")
+# Of what swift test prints: failures and what the compiler complains of.
+WORTH_SHOWING = re.compile(r"✘|↳|error:|warning:|Test run with|Fatal|Sanitizer")
 CORE_OBJECTS = ROOT / ".build" / "release" / "KwikCore.build"
 
 SETS = {
@@ -64,11 +66,15 @@ def run_unit(*options):
     report.unlink(missing_ok=True)
     environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1")
     command = [SWIFT, "test", "--xunit-output", BUILD / "unit.xml", *options]
+    log = BUILD / "unit.log"
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+                          stderr=subprocess.STDOUT, text=True, errors="replace") as process, \
+            open(log, "w", encoding="utf-8") as everything:
         for line in process.stdout:
-            if not re.match(r"^[◇✔]|^\[\d+/\d+\]", line):
+            everything.write(line)
+            if WORTH_SHOWING.search(line):
                 print(line, end="", flush=True)
+    print(f"All that the tests said is in {log}.")
     if not report.exists():
         print(f"swift test ended with exit code {process.returncode} and without a report.")
         return [0, 1, 0]
