@@ -20,6 +20,7 @@ BUILD = ROOT / "build"
 SWIFT = os.environ.get("SWIFT", "swift")
 SEEDS = os.environ.get("SEEDS", "1000")
 RESULT = re.compile(r"^test: passed=(\d+) failed=(\d+)(?: skipped=(\d+))?")
+SIMULATED = re.compile(r"^simulate: seeds=(\d+) failed=(\d+)")
 # Of what swift test prints: failures and what the compiler complains of.
 WORTH_SHOWING = re.compile(r"✘|↳|error:|warning:|Test run with|Fatal|Sanitizer")
 CORE_OBJECTS = ROOT / ".build" / "release" / "KwikCore.build"
@@ -51,6 +52,9 @@ def run_reporting(command):
             print(line, end="", flush=True)
             if found := RESULT.match(line):
                 counts = [int(group or 0) for group in found.groups()]
+            elif found := SIMULATED.match(line):
+                seeds, failed = map(int, found.groups())
+                counts = [seeds - failed, failed, 0]
     if counts is None:
         print(f"The set ended with exit code {process.returncode} and without a result line.")
         return [0, 1, 0]
