@@ -154,6 +154,7 @@ extension ClientSession {
     func release(_ stream: ClientStream, end: StreamEnd = .finished(closed: true)) {
         guard !stream.released else { return }
         stream.released = true
+        ended.append(streamReport(stream))
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for part in stream.parts where part.ended == nil {
             if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }

@@ -17,14 +17,16 @@ extension ClientSession {
         return report
     }
 
-    /// One stream's figures; ask before `Action.release` is carried out to keep them.
-    public func report(of id: StreamID) -> StreamReport? { stream(id).map(streamReport) }
+    /// One stream's figures; those of a released one until the next tick.
+    public func report(of id: StreamID) -> StreamReport? {
+        ended.first { $0.stream == id } ?? stream(id).map(streamReport)
+    }
 
     private func uses(_ path: ClientPath, _ stream: ClientStream) -> Bool {
         stream.own?.path == path.id || stream.parts.contains { $0.ended == nil && $0.channel.path == path.id }
     }
 
-    private func streamReport(_ stream: ClientStream) -> StreamReport {
+    func streamReport(_ stream: ClientStream) -> StreamReport {
         var parts: [StreamPart] = []
         if let primary = stream.primary {
             parts.append(

@@ -17,6 +17,8 @@ public final class ClientSession {
     var foreignChannels: Set<ChannelID> = []
     var taggers: [ServerTagger] = []
     var trust = Trust()
+    /// The last reports of streams that were released since the turn's end before.
+    var ended: [StreamReport] = []
     var writer = FrameWriter()
     /// What this call asks of the driver; swapped with the caller's list for the time of the call.
     var out: [Action] = []
@@ -115,6 +117,7 @@ public final class ClientSession {
 
     /// The deadline of the next look at leases: only while some stream is bulk.
     private func tick(now: Instant) {
+        ended.removeAll(keepingCapacity: true)
         checkPaths(now: now)
         checkSilence(now: now)
         var busy = false
