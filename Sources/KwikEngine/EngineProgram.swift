@@ -19,21 +19,12 @@ public enum EngineProgram {
             DaemonStart.die("\(error)", DaemonStart.failure)
         }
         if options.has("check") { DaemonStart.die("configuration is good", 0) }
-        DaemonStart.prepareProcess()
         let level = Log.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-        let log = Log(level: level, underJournal: ServiceManager.underJournal)
-        do throws(Errno) {
-            let loop = try EventLoop()
-            try DaemonStart.stopOnSignals(loop, log)
-            let engine = start(configuration, loop, log)
-            ServiceManager.notifyReady()
-            let status = try loop.run()
-            ServiceManager.notifyStopping()
-            engine.stop()
-            DaemonStart.exit(status)
-        } catch {
-            log.write(.error, "the event loop failed", [LogField("reason", error)])
-            DaemonStart.exit(DaemonStart.failure)
+        DaemonStart.serve(level) { loop, log throws(StartError) in
+            let passed = ServiceManager.listenDescriptors().first?.fd ?? -1
+            let engine = try Engine(
+                configuration, directory: try directory(configuration), listener: passed, loop: loop, log: log)
+            return { engine.stop() }
         }
     }
 
@@ -45,17 +36,6 @@ public enum EngineProgram {
             if Files.exists(own) { return own }
         }
         return systemConfiguration
-    }
-
-    private static func start(_ configuration: EngineConfiguration, _ loop: EventLoop, _ log: Log) -> Engine {
-        do throws(StartError) {
-            let directory = try directory(configuration)
-            let passed = ServiceManager.listenDescriptors().first?.fd ?? -1
-            return try Engine(configuration, directory: directory, listener: passed, loop: loop, log: log)
-        } catch {
-            log.write(.error, "can't start", [LogField("reason", error)])
-            DaemonStart.exit(DaemonStart.failure)
-        }
     }
 
     private static func directory(_ configuration: EngineConfiguration) throws(StartError) -> String {

@@ -36,10 +36,35 @@ public enum DaemonStart {
         exit(status)
     }
 
-    public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+    /// Runs a daemon to its end. `start` begins its service on the loop and returns what ends it.
+    public static func serve(
+        _ level: Log.Level, start: (EventLoop, Log) throws(StartError) -> () -> Void
+    ) -> Never {
+        prepareProcess()
+        let log = Log(level: level, underJournal: ServiceManager.underJournal)
+        do throws(Errno) {
+            let loop = try EventLoop()
+            try stopOnSignals(loop, log)
+            let stop: () -> Void
+            do throws(StartError) {
+                stop = try start(loop, log)
+            } catch {
+                log.write(.error, "can't start", [LogField("reason", error)])
+                exit(failure)
+            }
+            ServiceManager.notifyReady()
+            let status = try loop.run()
+            ServiceManager.notifyStopping()
+            stop()
+            exit(status)
+        } catch {
+            log.write(.error, "the event loop failed", [LogField("reason", error)])
+            exit(failure)
+        }
+    }
 
     /// As many descriptors as the system lets this process have, and no death by a closed socket.
-    public static func prepareProcess() {
+    private static func prepareProcess() {
         var limit = rlimit()
         let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         if unsafe getrlimit(kind, &limit) == 0 {
@@ -50,7 +75,7 @@ public enum DaemonStart {
     }
 
     /// Stops the loop on SIGTERM and SIGINT.
-    public static func stopOnSignals(_ loop: EventLoop, _ log: Log) throws(Errno) {
+    private static func stopOnSignals(_ loop: EventLoop, _ log: Log) throws(Errno) {
         for number in [SIGTERM, SIGINT] {
             try loop.signal(number) { [unowned loop] in
                 log.write(.notice, "stopping", [LogField("signal", number)])
