@@ -143,7 +143,7 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
     @Test func streamThatNobodyAttachesIsGivenUp() {
         let world = world(Int(size))
         world.handle(.pathDown(PathID(1)))
-        world.tick(after: .seconds(10))
+        world.tick(after: .seconds(30))
         #expect(world.ends[one] == [.aborted(errno: 104)])
         #expect(world.released == [one])
     }

@@ -90,7 +90,7 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         let world = opened()
         world.data(main, at: 0, [1])
         world.preface(channel(8), one, .stream)
-        #expect(world.abandoned[channel(8)] == .protocolViolation)
+        #expect(world.abandoned[channel(8)] == ErrorCode.none)
         #expect(world.abandoned[main] == nil)
     }
 

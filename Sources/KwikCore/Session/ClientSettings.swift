@@ -43,6 +43,8 @@ enum ClientLimit {
     static let slices = 64
     /// Epochs of one stream.
     static let reattachments: UInt64 = 4_096
+    /// A primary that refuses an unanswered stream's channel is asked again so often.
+    static let reopenings = 3
     /// Leases that a stream's primary may leave unserved.
     static let failedLeases = 64
 }

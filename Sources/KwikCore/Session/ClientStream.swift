@@ -22,6 +22,8 @@ final class ClientStream {
     /// Carries the primary's own DATA, and what we tell the primary; nil while it can't be reached.
     var own: ChannelID?
     var epoch: UInt64 = 0
+    /// How often the primary refused the own channel before it answered.
+    var reopened = 0
     /// Since when all the primary's paths are silent or gone.
     var silentSince: Instant?
 

@@ -228,13 +228,20 @@ extension GatewaySession {
         channel.isFinished = true
         let use = channel.use
         if case .stream = use {} else { channel.use = .ignored }
-        dropped(channel, use, grace: unknownWait(paths[id.path]))
+        dropped(channel, use, grace: grace(use, paths[id.path]))
     }
 
     func channelClosed(_ id: ChannelID) {
         guard let channel = paths[id.path]?.channels.removeValue(forKey: id.number) else { return }
         channel.isFinished = true
-        dropped(channel, channel.use, grace: unknownWait(paths[id.path]))
+        dropped(channel, channel.use, grace: grace(channel.use, paths[id.path]))
+    }
+
+    /// How long a stream waits for another channel. A client that means to end it sends RESET first; its attach
+    /// by another path may be lost with that one.
+    private func grace(_ use: GatewayChannel.Use, _ path: GatewayPath?) -> Interval {
+        if case .stream(let stream) = use, !stream.isReplica { return limits.streamGrace }
+        return unknownWait(path)
     }
 
     func pathDown(_ id: PathID) {

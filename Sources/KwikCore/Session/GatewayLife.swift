@@ -30,8 +30,9 @@ extension GatewaySession {
     /// The client opens once more what it has heard nothing of since its path failed. Nothing else may be
     /// opened twice.
     private func reopen(_ stream: GatewayStream, on channel: GatewayChannel) throws(ChannelFault) {
-        guard !stream.isReplica, stream.epoch == 0, stream.window.read == 0, stream.reassembler.front == 0
-        else { throw .malformed(.notAllowedHere) }
+        guard !stream.isReplica else { throw .malformed(.notAllowedHere) }
+        // An OPEN that was overtaken by a later one on another path.
+        guard stream.epoch == 0, stream.window.read == 0, stream.reassembler.front == 0 else { throw .stale }
         channel.awaitsOpen = true
         takeOver(stream, by: channel, from: 0)
     }
