@@ -1,0 +1,111 @@
+import Testing
+
+@testable import KwikCore
+
+private let start = Instant(nanoseconds: 5_000_000_000)
+/// Its patience is 20 + 4·5 + 25 = 65 ms.
+private let sample = PathSample(
+    srtt: .milliseconds(20), rttVariation: .milliseconds(5), probeTimeout: .milliseconds(65),
+    congestionWindow: 100_000, inFlight: 0)
+private let every = Interval.milliseconds(25)
+private let patience = Interval.milliseconds(65)
+
+/// A path's liveness by reference, as `#expect` wants it.
+private final class Path {
+    var liveness = Liveness(now: start)
+
+    var state: PathState { liveness.state }
+
+    func step(
+        _ now: Instant, every: Interval = every, sample: PathSample = sample
+    ) -> Liveness.Step {
+        liveness.check(every: every, sample: sample, now: now)
+    }
+
+    func heard(now: Instant) -> Bool { liveness.heard(now: now) }
+    var deadline: Instant { liveness.deadline(every: every, sample: sample) }
+}
+
+@Suite struct LivenessTests {
+    @Test("Silence calls for a probe, an unanswered probe makes a path suspect, a second of that ends it")
+    func course() {
+        let path = Path()
+        #expect(path.deadline == start + every)
+        #expect(path.step(start + .milliseconds(24)) == .none)
+        let probed = start + every
+        #expect(path.step(probed) == .probe)
+        #expect(path.step(probed + patience) == .none)
+        let late = path.deadline
+        #expect(late > probed + patience && late < probed + patience + .milliseconds(1))
+        #expect(path.step(late) == .suspect)
+        #expect(path.state == .suspect && path.liveness.suspectSince == late)
+        #expect(path.step(late + .milliseconds(10)) == .none)
+        #expect(path.step(late + patience) == .probe)
+        #expect(path.step(late + .milliseconds(999)) == .probe)
+        #expect(path.step(late + .seconds(1)) == .none)
+        #expect(path.step(late + .seconds(1) + .microseconds(1)) == .failed)
+        #expect(path.step(late + .seconds(9)) == .none && path.state == .failed)
+    }
+
+    @Test("Any packet revives a suspect path, and it is not late again at once")
+    func revival() {
+        let path = Path()
+        _ = path.step(start + every)
+        let late = start + every + patience + .milliseconds(1)
+        #expect(path.step(late) == .suspect)
+        #expect(path.heard(now: late + .milliseconds(200)))
+        #expect(path.state == .active && path.liveness.suspectSince == .never)
+        #expect(!path.heard(now: late + .milliseconds(201)))
+        #expect(path.step(late + .milliseconds(202)) == .none)
+    }
+
+    /// algorithm.md, trap 1: loss stalls the bytes of a stream, not the packets.
+    @Test("Packets without stream bytes keep a path alive")
+    func packetsCount() {
+        let path = Path()
+        for turn in 1..<200 as Range<Int64> {
+            let now = start + .milliseconds(20 * turn)
+            _ = path.heard(now: now)
+            #expect(path.step(now + .milliseconds(19)) == .none)
+        }
+        #expect(path.state == .active)
+    }
+
+    /// algorithm.md, trap 2: what was idle is not late.
+    @Test("Work that begins after an idle time does not find the path late")
+    func idleIsNotLate() {
+        let path = Path()
+        #expect(path.step(start + .seconds(2), every: .seconds(3)) == .none)
+        // A lease is granted: silence now calls for a probe sooner, and the probe is what is waited for.
+        let granted = start + .milliseconds(2_001)
+        #expect(path.step(granted) == .probe)
+        #expect(path.step(granted + patience) == .none)
+        #expect(path.state == .active)
+        _ = path.heard(now: granted + .milliseconds(21))
+        #expect(path.step(granted + .milliseconds(22)) == .none)
+    }
+
+    @Test("A path with a long and varying round trip is given its time")
+    func patienceGrows() {
+        var slow = sample
+        #expect(Liveness.patience(slow) == patience)
+        slow.srtt = .milliseconds(600)
+        slow.rttVariation = .milliseconds(100)
+        #expect(Liveness.patience(slow) == .milliseconds(1_025))
+        slow.srtt = .microseconds(100)
+        slow.rttVariation = .microseconds(50)
+        #expect(Liveness.patience(slow) == .milliseconds(50))
+    }
+
+    @Test("A long probe timeout makes failing slower than a second")
+    func slowFailure() {
+        var slow = sample
+        slow.probeTimeout = .milliseconds(700)
+        let path = Path()
+        _ = path.step(start + every, sample: slow)
+        let late = start + .milliseconds(200)
+        #expect(path.step(late, sample: slow) == .suspect)
+        #expect(path.step(late + .milliseconds(2_100), sample: slow) == .probe)
+        #expect(path.step(late + .milliseconds(2_101), sample: slow) == .failed)
+    }
+}

@@ -1,0 +1,187 @@
+import Testing
+
+@testable import KwikCore
+
+/// What a reassembler should do, byte by byte.
+private struct Model {
+    /// nil: not committed. From offset 0 on.
+    var bytes: [UInt8?] = []
+    var read: UInt64 = 0
+    private(set) var front: UInt64 = 0
+
+    var highest: UInt64 { UInt64(bytes.count) }
+
+    /// Returns how many bytes are new.
+    mutating func commit(_ offset: UInt64, _ piece: ArraySlice<UInt8>) -> UInt64 {
+        var added: UInt64 = 0
+        var at = Int(offset)
+        while bytes.count < at + piece.count { bytes.append(nil) }
+        for byte in piece {
+            if bytes[at] == nil {
+                bytes[at] = byte
+                added += 1
+            }
+            at += 1
+        }
+        while front < highest, bytes[Int(front)] != nil { front += 1 }
+        return added
+    }
+
+    mutating func rebase() { bytes.removeSubrange(Int(front)...) }
+
+    func content(_ range: ByteRange) -> [UInt8] {
+        bytes[Int(range.start)..<Int(range.end)].compactMap { $0 }
+    }
+}
+
+/// A reassembler by reference, as `#expect` wants it.
+private final class Sink {
+    var reassembler = Reassembler(integrity: GatewayChecks.integrity)
+
+    var front: UInt64 { reassembler.front }
+    var highest: UInt64 { reassembler.highest }
+    var sum: UInt64 { reassembler.sumToFront }
+    var memory: Int { reassembler.memory }
+
+    func write(_ offset: UInt64, _ bytes: [UInt8]) {
+        unsafe bytes.withUnsafeBytes { unsafe reassembler.write(at: offset, $0) }
+    }
+
+    /// Returns how many bytes are new.
+    func put(_ offset: UInt64, _ bytes: [UInt8]) -> UInt64 {
+        write(offset, bytes)
+        return reassembler.commit(ByteRange(offset, offset + UInt64(bytes.count)))
+    }
+
+    func adopt(_ copy: BlockCopy) -> UInt64 { reassembler.adopt(copy) }
+    func contains(_ range: ByteRange) -> Bool { reassembler.contains(range) }
+
+    var readable: [UInt8] {
+        var slices: [ChunkSlice] = []
+        reassembler.readable(into: &slices, limit: 64)
+        return slices.flatMap { unsafe Array($0.bytes) }
+    }
+}
+
+private func content(_ range: ByteRange) -> [UInt8] { GatewayWorld.content(range) }
+
+@Suite struct ReassemblerTests {
+    /// Pieces of any order, overlapping, repeated and with other bytes the second time; reads between them;
+    /// now and then a new beginning of the sum.
+    @Test("Agrees with a model that keeps single bytes", arguments: 0..<12 as Range<UInt64>)
+    func model(seed: UInt64) {
+        var chance = WireChance(state: seed)
+        let sink = Sink()
+        var model = Model()
+        var base: UInt64 = 0
+        for _ in 0..<120 {
+            let within = UInt64.random(in: 0..<Block.size, using: &chance)
+            let block = Block.index(of: model.read) + UInt64.random(in: 0..<4, using: &chance)
+            let near = Bool.random(using: &chance) ? model.front : Block.start(of: block) + within
+            let offset = max(near, Block.roundDown(model.read))
+            let most = min(Block.size - offset % Block.size, 6_000)
+            let bytes = chance.bytes(Int(UInt64.random(in: 1...most, using: &chance)))
+            let added = sink.put(offset, bytes)
+            // What the program has read is gone, and counts as there.
+            let old = min(max(offset, model.read) - offset, UInt64(bytes.count))
+            let expected = model.commit(offset + old, bytes[Int(old)...])
+            #expect(added == expected)
+            #expect(sink.front == model.front && sink.highest == model.highest)
+            let shown = sink.readable
+            #expect(shown == model.content(ByteRange(model.read, model.front)))
+            if UInt8.random(in: 0..<16, using: &chance) == 0 {
+                #expect(sink.sum == GatewayChecks.fin(ByteRange(base, model.front), model.content))
+                sink.reassembler.rebase()
+                model.rebase()
+                base = model.front
+                #expect(sink.reassembler.sumBase == base && sink.sum == 0)
+            }
+            let taken = UInt64.random(in: 0...UInt64(shown.count), using: &chance)
+            sink.reassembler.consume(taken)
+            model.read += taken
+        }
+        #expect(sink.sum == GatewayChecks.fin(ByteRange(base, model.front), model.content))
+    }
+
+    @Test("What was written and never committed is not shown, and may be written anew")
+    func uncommitted() {
+        let sink = Sink()
+        sink.write(0, [9, 9, 9, 9])
+        #expect(sink.front == 0 && sink.readable.isEmpty)
+        #expect(sink.put(0, [1, 2, 3]) == 3)
+        #expect(sink.readable == [1, 2, 3])
+    }
+
+    @Test("A committed byte never changes")
+    func firstCopyWins() {
+        let sink = Sink()
+        #expect(sink.put(2, [3, 4]) == 2)
+        #expect(sink.put(0, [1, 2, 99, 99, 5]) == 3)
+        #expect(sink.readable == [1, 2, 3, 4, 5])
+        #expect(sink.put(0, [7, 7, 7, 7, 7]) == 0)
+        #expect(sink.readable == [1, 2, 3, 4, 5])
+    }
+
+    @Test("A verified block is taken over whole, counted once")
+    func adoption() {
+        let sink = Sink()
+        let block = ByteRange(Block.size, 2 * Block.size)
+        #expect(sink.put(block.start, Array(content(block)[..<100])) == 100)
+        var copy = BlockCopy(block: 1)
+        unsafe content(block).withUnsafeBytes { unsafe copy.write(at: block.start, $0) }
+        _ = copy.commit(block)
+        #expect(sink.adopt(copy) == Block.size - 100)
+        #expect(sink.adopt(copy) == 0)
+        #expect(sink.contains(block) && sink.front == 0)
+        #expect(sink.put(0, content(ByteRange(0, Block.size))) == Block.size)
+        #expect(sink.front == block.end)
+        #expect(sink.readable == content(ByteRange(0, block.end)))
+    }
+
+    @Test("Memory is held for what is not read, and given back")
+    func memory() {
+        let sink = Sink()
+        for block in 0..<20 as Range<UInt64> {
+            let range = ByteRange(block * Block.size, (block + 1) * Block.size)
+            _ = sink.put(range.start, content(range))
+        }
+        #expect(sink.memory == 20 * Int(Block.size))
+        sink.reassembler.consume(20 * Block.size - 1)
+        #expect(sink.memory == Int(Block.size))
+        #expect(sink.readable == [content(ByteRange(0, 20 * Block.size)).last])
+        sink.reassembler.consume(1)
+        #expect(sink.memory == 0)
+    }
+
+    @Test("A new beginning forgets what lies beyond the front, and its memory")
+    func rebase() {
+        let sink = Sink()
+        _ = sink.put(0, content(ByteRange(0, 100)))
+        _ = sink.put(200, [8])
+        _ = sink.put(3 * Block.size, [8, 8])
+        sink.reassembler.rebase()
+        #expect(sink.front == 100 && sink.highest == 100 && sink.reassembler.sumBase == 100)
+        #expect(sink.memory == Int(Block.size))
+        #expect(!sink.contains(ByteRange(200, 201)))
+        let rest = content(ByteRange(100, Block.size))
+        #expect(sink.put(100, rest) == UInt64(rest.count))
+        #expect(sink.readable == content(ByteRange(0, Block.size)))
+        #expect(sink.sum == GatewayChecks.fin(ByteRange(100, Block.size), content))
+    }
+
+    /// A hostile server would have us keep a range for each byte that it scatters.
+    @Test("A block is kept in so many fragments at most")
+    func fragments() {
+        var copy = BlockCopy(block: 0)
+        var kept: UInt64 = 0
+        for offset in stride(from: UInt64(0), to: Block.size, by: 2) {
+            kept += copy.commit(ByteRange(offset, offset + 1))
+        }
+        #expect(kept == UInt64(BlockCopy.fragments))
+        let between = copy.commit(ByteRange(0, copy.end))
+        #expect(between == kept - 1)
+        let rest = copy.commit(ByteRange(copy.end, Block.size))
+        #expect(rest == Block.size - 2 * kept + 1)
+        #expect(copy.filled == Block.size)
+    }
+}
