@@ -37,9 +37,18 @@ public final class PathLink {
         case send(Int64, ChunkSlice)
         case finish(Int64)
         case abandon(Int64, ErrorCode)
+
+        func isContent(of channel: Int64) -> Bool {
+            switch self {
+            case .send(channel, _), .finish(channel): true
+            case .open, .send, .finish, .abandon: false
+            }
+        }
     }
 
     public static let controlStream: Int64 = 0
+    /// Bytes that a peer who asks and does not take the answers makes us hold at most.
+    private static let controlBacklog = 256 << 10
 
     init(
         id: PathID, connection: QUICConnection, socket: UDPSocket, local: SocketAddress,
@@ -66,6 +75,10 @@ public final class PathLink {
     }
 
     public func sendControl(_ message: KCPMessage) {
+        if connection.unsent(Self.controlStream) > Self.controlBacklog {
+            close(.resourceLimit, reason: "control messages are not taken")
+            return
+        }
         let bytes = message.encode()
         let slice = unsafe bytes.withUnsafeBytes { unsafe ChunkSlice(copying: $0) }
         connection.send(Self.controlStream, slice)
@@ -128,6 +141,8 @@ public final class PathLink {
     func abandon(_ number: Int64, _ code: ErrorCode) {
         endpoint.touch(self)
         if isWaiting(number) {
+            // Its number is used up, so it is opened all the same; what was to go on it is not sent.
+            waiting.removeAll { $0.isContent(of: number) }
             waiting.append(.abandon(number, code))
         } else {
             connection.reset(number, code: code.rawValue)

@@ -25,6 +25,12 @@ final class ServerPath {
     private let endpoint: Endpoint
     /// The hello was accepted.
     private(set) var isUp = false
+    /// Why the gateway does not want us; told once the link is closed.
+    private var refusal: Failure?
+    /// An attempt that is not up by then is over: a gateway that only keeps the connection is no server.
+    let helloDue: Instant
+
+    private static let helloTimeout = Interval.seconds(10)
 
     /// Why a server can't be used.
     struct Failure: Error {
@@ -53,6 +59,7 @@ final class ServerPath {
     init(_ entry: ServerEntry, _ recipe: Recipe, endpoint: Endpoint) throws(Failure) {
         server = entry.id
         self.endpoint = endpoint
+        helloDue = Clock.now() + Self.helloTimeout
         let target = entry.configuration.address
         guard let remote = SocketAddress(host: target.host, port: target.port) else {
             throw Failure(reason: "no address", isPermanent: true)
@@ -69,6 +76,11 @@ final class ServerPath {
         guard let local = SocketAddressBytes(socket.localAddress.bytes),
             let far = SocketAddressBytes(remote.bytes)
         else { throw Failure(reason: "no address", isPermanent: true) }
+        do throws(Errno) {
+            try endpoint.add(socket)
+        } catch {
+            throw Failure(reason: "\(error)", isPermanent: false)
+        }
         do throws(TransportError) {
             let connection = try QUICConnection.connect(
                 to: entry.configuration.name, pin: entry.configuration.pin, trust: recipe.trust, local: local,
@@ -80,12 +92,8 @@ final class ServerPath {
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
             link.onClosed = { [unowned self] error in self.closed(error) }
         } catch {
+            endpoint.remove(socket)
             throw Failure(reason: "\(error)", isPermanent: true)
-        }
-        do throws(Errno) {
-            try endpoint.add(socket)
-        } catch {
-            throw Failure(reason: "\(error)", isPermanent: false)
         }
     }
 
@@ -115,8 +123,9 @@ final class ServerPath {
         switch message.payload {
         case .serverHello(let hello) where !isUp:
             guard hello.accepted else {
+                // The link goes on until the transport has returned, and tells its end to us: we must be there.
+                refusal = Failure(reason: hello.errorMessage, isPermanent: true)
                 link.close(.none, reason: "refused")
-                onFailed(Failure(reason: hello.errorMessage, isPermanent: true))
                 return
             }
             isUp = true
@@ -130,8 +139,9 @@ final class ServerPath {
         endpoint.remove(socket)
         if isUp {
             onDown(error)
-        } else if let error {
-            onFailed(Self.failure(error))
+        } else {
+            let ours = Failure(reason: "no answer to the hello, or a malformed one", isPermanent: false)
+            onFailed(refusal ?? error.map(Self.failure) ?? ours)
         }
     }
 
@@ -151,5 +161,5 @@ final class ServerPath {
         }
     }
 
-    func close() { link?.close(.none, reason: "idle") }
+    func close(_ reason: String) { link?.close(.none, reason: reason) }
 }

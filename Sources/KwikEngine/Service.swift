@@ -60,6 +60,8 @@ final class Service {
             throw StartError("service \(configuration.name): \(error)")
         }
         var settings = TransportSettings()
+        // A server's own channels are refused; so many at a time may come to be.
+        settings.streams = 64
         settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
         recipe = ServerPath.Recipe(
             service: configuration.name, trust: trust, settings: settings, token: configuration.token,
@@ -134,18 +136,20 @@ final class Service {
         let now = Clock.now()
         for (stream, program) in programs
         where program.isPending && now >= program.openedAt + Self.nativeAfter {
-            guard !session.isReachable else { continue }
+            // What an earlier one in this loop brought about may have gone as far as here.
+            guard !session.isReachable, programs[stream] === program else { continue }
             programs[stream] = nil
             driver.input(.localAborted(stream, errno: 0))
             program.abandon()
             goNative(program.connection)
         }
+        for path in paths where !path.isUp && now >= path.helloDue { path.close("no hello") }
         var commands: [PathManager.Command] = []
         manager.advance(now: now, into: &commands)
         for command in commands {
             switch command {
             case .connect(let server): connect(server)
-            case .closeAll: for path in paths { path.close() }
+            case .closeAll: closePaths("idle")
             }
         }
         var next = manager.deadline ?? .never
@@ -154,6 +158,7 @@ final class Service {
             // With an active path the far end's own answer is waited for, as long as it is active.
             next = min(next, due > now ? due : now + Self.pendingCheck)
         }
+        for path in paths where !path.isUp { next = min(next, path.helloDue) }
         timer?.arm(at: next)
     }
 
@@ -191,6 +196,16 @@ final class Service {
         let roles = hello.roles.intersection(servers[index].configuration.roles)
         driver.adopt(link, traits: PathTraits(server: path.server, roles: roles, resumed: hello.resumed))
         advance()
+    }
+
+    /// Of our own accord: attempts that end so have not failed.
+    private func closePaths(_ reason: String) {
+        for path in paths {
+            if !path.isUp {
+                path.onFailed = { [unowned self, unowned path] _ in self.paths.removeAll { $0 === path } }
+            }
+            path.close(reason)
+        }
     }
 
     private func failed(_ path: ServerPath, _ failure: ServerPath.Failure) {
@@ -288,6 +303,6 @@ final class Service {
     func stop() {
         for program in programs.values { program.end(.aborted(errno: 104)) }
         programs = [:]
-        for path in paths { path.close() }
+        closePaths("the engine stops")
     }
 }

@@ -100,6 +100,8 @@ public struct PathManager {
     public mutating func failed(_ server: ServerID, permanent: Bool, now: Instant) {
         let random = nextJitter()
         change(server) { entry in
+            // Closed when the service became idle: no failure.
+            if case .idle = entry.state { return }
             var delay = Self.firstDelay * (1 << Int64(min(entry.failures, 5)))
             if entry.failures == 0, case .up = entry.state { delay = .zero }
             delay = permanent ? Self.refusedDelay : min(delay, Self.longestDelay)
