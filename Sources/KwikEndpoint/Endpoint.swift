@@ -33,6 +33,8 @@ public final class Endpoint {
     private var unfinished: [LocalPump] = []
     private var shaper: RateShaper?
     private var timer: LoopTimer?
+    /// When the timer fires.
+    private var armed = Instant.never
     private var nextPath: UInt32 = 1
     private var turnCount = 0
     private var out: UnsafeMutableRawBufferPointer
@@ -222,7 +224,11 @@ public final class Endpoint {
     private func arm() {
         var earliest = Instant.never
         for link in links {
-            if let due = link.connection.deadline { earliest = min(earliest, due) }
+            guard var due = link.connection.deadline else { continue }
+            // With nothing to send, the pacer's next instant is of no use, and the other timers are not that
+            // exact: without this every packet would wake the loop once more.
+            if link.connection.unsent == 0 { due = max(due, now + Self.timerSlack) }
+            earliest = min(earliest, due)
         }
         for driver in drivers {
             if let due = driver.door.deadline() { earliest = min(earliest, due) }
@@ -230,8 +236,13 @@ public final class Endpoint {
         if !unfinished.isEmpty { earliest = now }
         let ready = touched.contains { isOpen($0.socket) }
         if ready { earliest = min(earliest, shaper?.instant(for: Self.shapedBatch) ?? now) }
+        // A timer that fires too early costs one idle turn, seldom; setting it costs a system call, always.
+        guard earliest < armed || armed <= now else { return }
+        armed = earliest
         timer?.arm(at: earliest)
     }
+
+    private static let timerSlack = Interval.milliseconds(1)
 
     /// Under a rate limit, so many bytes are waited for, rather than waking up for each datagram.
     private static let shapedBatch = 6_000
