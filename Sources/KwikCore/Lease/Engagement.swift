@@ -42,7 +42,7 @@ extension ClientSession {
             engage(stream, on: candidate)
             engaged = true
         }
-        if engaged { stream.trial = .together(since: now, front: stream.down.front) }
+        if engaged { stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3)) }
     }
 
     private func engage(_ stream: ClientStream, on path: ClientPath) {
@@ -67,6 +67,8 @@ extension ClientSession {
     func judgeTrial(_ stream: ClientStream, now: Instant) {
         guard let trial = stream.trial, let primary = stream.own.flatMap({ path($0.path) }) else { return }
         switch trial {
+        case .ramp(let until):
+            if now >= until { stream.trial = .together(since: now, front: stream.down.front) }
         case .together(let since, let front):
             guard now >= since + max(Tuning.trial, primary.sample.srtt * 10) else { return }
             // A program that does not drain, or a backend that gives no more, says nothing about the

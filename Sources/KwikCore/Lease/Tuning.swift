@@ -53,7 +53,9 @@ public enum Tuning {
 
     /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.
     static let worthwhile: Double = 1.10
-    static let trial = Interval.seconds(1)
+    static let trial = Interval.milliseconds(300)
+    /// From engaging replicas to their full rate: max(this, 3·srtt).
+    static let trialRamp = Interval.milliseconds(100)
     /// Leases that are out when a trial turns to the primary alone have this long to come in.
     static let trialDrain = Interval.milliseconds(60)
     /// The primary alone is measured for max(this, 2·srtt): long enough to count, short enough to cost

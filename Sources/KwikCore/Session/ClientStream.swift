@@ -96,6 +96,8 @@ final class ClientStream {
     /// Whether engaged replicas are worth their work: the stream's rate with them, against the primary's
     /// without.
     enum Trial {
+        /// Just engaged: what comes does not count yet.
+        case ramp(until: Instant)
         /// With the replicas, since then.
         case together(since: Instant, front: UInt64)
         /// No new leases; those that are out come in, for so long at most.
@@ -108,7 +110,7 @@ final class ClientStream {
         var pausesLeases: Bool {
             switch self {
             case .draining, .alone: true
-            case .together, .settled: false
+            case .ramp, .together, .settled: false
             }
         }
     }
