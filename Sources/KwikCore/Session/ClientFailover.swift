@@ -116,8 +116,23 @@ extension ClientSession {
         }
     }
 
+    /// An earlier OPEN that came late by another path took the place of the one that was answered.
+    func openAgain(_ stream: ClientStream, now: Instant) -> Bool {
+        guard stream.epoch == 0, stream.reopened < ClientLimit.reopenings, let primary = stream.primary
+        else { return false }
+        stream.reopened += 1
+        switch stream.phase {
+        case .connecting: reopen(stream, now: now)
+        case .open:
+            guard let path = activePath(to: primary) else { return false }
+            reattach(stream, to: path, now: now)
+        case .waiting, .lingering: return false
+        }
+        return true
+    }
+
     /// Nothing was exchanged yet: another origin can be the primary just as well.
-    func reopen(_ stream: ClientStream, now: Instant) {
+    private func reopen(_ stream: ClientStream, now: Instant) {
         let before = stream.own
         guard paths.contains(where: { $0.isActive && $0.traits.roles.contains(.origin) }) else {
             if stream.silentSince == nil { stream.silentSince = now }

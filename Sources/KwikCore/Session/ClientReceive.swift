@@ -340,11 +340,7 @@ extension ClientSession {
                 // Both directions were whole: a primary that is attached to once more has forgotten the
                 // stream.
                 stream.ownEnded = true
-            } else if case .connecting = stream.phase, stream.reopened < ClientLimit.reopenings {
-                // An earlier OPEN that came late by another path took its place.
-                stream.reopened += 1
-                reopen(stream, now: now)
-            } else {
+            } else if !openAgain(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .replica:
