@@ -18,7 +18,11 @@ extension Scenario {
             scenario.limits.windowPerStream = 524_288
             scenario.limits.windowPerSession = 1_048_576
         }
-        if chance.chance(0.8) { scenario.drawFaults() }
+        if chance.chance(0.01) {
+            scenario.forgetSession()
+        } else if chance.chance(0.8) {
+            scenario.drawFaults()
+        }
         return scenario
     }
 
@@ -144,6 +148,15 @@ extension Scenario {
     }
 
     // MARK: Faults
+
+    /// The first server is out of reach for longer than its gateway keeps a session without paths.
+    private mutating func forgetSession() {
+        for (index, route) in routes.enumerated() where route.server == 0 {
+            faults.append((.milliseconds(600), .close(route: index)))
+        }
+        faults.append((.milliseconds(610), .silence(server: 0)))
+        healAt = .seconds(33)
+    }
 
     private mutating func drawFaults() {
         var chance = Chance(seed: seed, purpose: "faults")

@@ -16,7 +16,8 @@ final class Server {
     private(set) var isRunning = true
     /// Packets to and from it vanish.
     var isSilent = false
-    private(set) var crashes = 0
+    /// When streams that it had were lost: its process died, or its session expired.
+    private(set) var losses: [Instant] = []
     private(set) var expirations = 0
     private var backends: [Backend] = []
 
@@ -41,7 +42,7 @@ final class Server {
         gateway?.vanish()
         gateway = nil
         isRunning = false
-        crashes += 1
+        losses.append(world.now)
     }
 
     func restart() { isRunning = true }
@@ -52,6 +53,7 @@ final class Server {
         if let gateway {
             gateway.vanish()
             expirations += 1
+            losses.append(world.now)
         }
         let id = self.id
         let onEvent = self.onEvent

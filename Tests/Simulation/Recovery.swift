@@ -88,7 +88,7 @@ struct Recovery {
         if let newest = acknowledged.last, newest.number == largest { measure(now - newest.sentAt) }
         largestAcknowledged = max(largestAcknowledged ?? 0, largest)
         backoff = 0
-        let wasLimited = Double(inFlight) > window * 0.7
+        let wasLimited = Double(inFlight) > window * 0.7 || room < PacketLimit.payload
         for packet in acknowledged {
             inFlight -= packet.size
             if wasLimited, packet.sentAt > recoveryStart { grow(Double(packet.size)) }

@@ -216,7 +216,7 @@ public final class Simulation {
         let opened = client.openedAt[program.index] ?? world.now
         for id in client.primaries[program.index] ?? [] {
             let server = network.server(id)
-            if server.crashes > 0 || server.expirations > 0 { return true }
+            if server.losses.contains(where: { $0 >= opened }) { return true }
             switch server.character {
             case .refusing, .resetting, .stalling: return true
             default: break
