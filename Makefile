@@ -26,7 +26,7 @@ counted = if $(1); then echo "test: passed=1 failed=0"; else echo "test: passed=
 
 .PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
     system-test sanitize fuzz install deb format clean help programs \
-    dependencies dependencies-demo dependencies-test
+    dependencies dependencies-demo dependencies-test dependencies-system
 
 build: dependencies programs build/libkwik.so ## everything that runs, into build/ (the default)
 
@@ -38,6 +38,9 @@ dependencies-demo:
 
 dependencies-test:
 	@packaging/dependencies.sh test
+
+dependencies-system:
+	@packaging/dependencies.sh system
 
 programs: | dependencies
 	$(SWIFT) build $(RELEASE)
@@ -63,7 +66,7 @@ check: dependencies-demo ## the house rules and the syntax of scripts, in second
 test: dependencies-test build ## unit (golden included), simulation and quick system tests (15 minutes)
 	@$(PYTHON) Tests/System/suite.py tidy unit simulation quick
 
-system-test: dependencies-test build ## the long system tests (45 minutes)
+system-test: dependencies-system build ## the long system tests (45 minutes)
 	@$(PYTHON) Tests/System/suite.py single long
 
 simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]

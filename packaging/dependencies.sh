@@ -2,9 +2,10 @@
 # Installs the Debian packages that Kwik is built, demonstrated or tested with, and says which.
 # Does nothing, and needs no network, when all are there.
 #
-#   packaging/dependencies.sh build|demo|test|deb [--list]
+#   packaging/dependencies.sh build|demo|test|system|deb [--list]
 #
-# The sets grow: demo contains build, test contains demo; deb is build and the packaging tools.
+# The sets grow: demo contains build, test contains demo, system (for make system-test) contains test;
+# deb is build and the packaging tools.
 # --list prints what is missing and installs nothing.
 set -eu
 
@@ -12,19 +13,30 @@ build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-cr
        libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev"
 demo="nginx curl openssl python3"
 test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc"
+# Real programs and their servers; python3 is Debian's own, which python3-pip belongs to.
+system="rsync openssh-client openssh-server netcat-openbsd socat postgresql redis-server redis-tools
+        vsftpd lftp nodejs default-jdk-headless perl python3-pip"
 
 case "${1:-}" in
     build) wanted="$build" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
+    system) wanted="$build $demo $test $system" ;;
     deb) wanted="$build debhelper dpkg-dev" ;;
-    *) echo "usage: $0 build|demo|test|deb [--list]" >&2; exit 2 ;;
+    *) echo "usage: $0 build|demo|test|system|deb [--list]" >&2; exit 2 ;;
 esac
 
 # A program that is there under another package's name (nginx-full, a newer gcc) is there.
 present() {
     case "$1" in
-        make | gcc | g++ | curl | openssl | git | wget | mandoc) command -v "$1" >/dev/null ;;
+        make | gcc | g++ | curl | openssl | git | wget | mandoc | rsync | socat | redis-server | lftp | perl)
+            command -v "$1" >/dev/null ;;
+        nodejs) command -v node >/dev/null ;;
+        # What runs a source file.
+        default-jdk-headless) command -v javac >/dev/null ;;
+        openssh-client) command -v scp >/dev/null ;;
+        openssh-server) [ -x /usr/sbin/sshd ] ;;
+        redis-tools) command -v redis-benchmark >/dev/null ;;
         python3) [ -x /usr/bin/python3 ] ;;
         nginx) [ -x /usr/sbin/nginx ] ;;
         *) [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
@@ -57,6 +69,14 @@ fi
 if ! command -v apt-get >/dev/null; then
     echo "These packages are missing, and there is no apt-get to install them with:$missing" >&2
     exit 1
+fi
+
+# Nor is any other server of the machine's own: the installation starts none (policy-rc.d's exit code 101).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '$as_root rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod 755 "$policy"
 fi
 
 echo "Installing Debian packages:$missing"

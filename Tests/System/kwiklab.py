@@ -211,6 +211,7 @@ class Server:
                          "runtime_dir": self.directory / "run"}
         self.service = {"name": lab.service, "backend": f"127.0.0.1:{backend_port}",
                         "backend_sees": "gateway", "roles": ["origin", "replica"], "tokens": [TOKEN]}
+        self.services = [self.service]
 
     def start_nginx(self, options=""):
         configuration = self.directory / "nginx.conf"
@@ -237,7 +238,8 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
 
     def start_gateway(self):
         configuration = self.directory / "gateway.toml"
-        text = "[gateway]\n" + table(self.settings) + "\n[[service]]\n" + table(self.service)
+        text = "[gateway]\n" + table(self.settings)
+        text += "".join("\n[[service]]\n" + table(service) for service in self.services)
         configuration.write_text(text, encoding="utf-8")
         self.gateway = self.lab.daemon(
             f"{self.name}-gateway", [BUILD / "kwik-gateway", "--config", configuration])
