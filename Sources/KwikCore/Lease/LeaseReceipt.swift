@@ -134,6 +134,10 @@ extension ClientSession {
         if abandon, channels.removeValue(forKey: lease.channel) != nil {
             out.append(.abandon(lease.channel, .none))
         }
+        // Whoever was doubled by it is on its own again.
+        if lease.missing > 0 {
+            for other in stream.book.leases where other.range.overlaps(lease.range) { other.doubled = false }
+        }
         for block in lease.blocks {
             // Another lease of that server may be filling the same copy.
             if !isWhole(block, from: lease.server, of: stream),

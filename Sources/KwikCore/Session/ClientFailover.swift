@@ -233,7 +233,7 @@ extension ClientSession {
         stream.own = channel
         let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
-        send(.window(read: stream.down.read, maximum: stream.granted), on: channel)
+        updateWindow(stream, now: now, always: true)
         keepCarved(stream, on: channel)
         event(.reattached(stream.id, path.id, epoch: stream.epoch))
     }

@@ -55,16 +55,17 @@ extension ClientSession {
     }
 
     /// Tells the primary and the replicas how far the program has read and how much may come.
-    func updateWindow(_ stream: ClientStream, now: Instant) {
-        guard let own = stream.own, case .open = stream.phase, stream.fin == nil || stream.isEngaged else {
-            return
-        }
+    /// `always`: on a channel that has heard nothing of it yet.
+    func updateWindow(_ stream: ClientStream, now: Instant, always: Bool = false) {
+        guard let own = stream.own, case .open = stream.phase,
+            always || stream.fin == nil || stream.isEngaged
+        else { return }
         let size = window(stream)
         let target = stream.down.read + size
         let grows = target >= stream.granted + min(size / 4, 256 << 10)
         // A gateway may hold less than was granted: it goes on by the read offset.
         let hasRead = stream.down.read >= stream.toldRead + Tuning.windowStep
-        guard grows || hasRead || stream.granted <= Tuning.initialWindow else { return }
+        guard always || grows || hasRead || stream.granted <= Tuning.initialWindow else { return }
         stream.granted = max(stream.granted, target)
         stream.toldRead = stream.down.read
         let frame = Frame.window(read: stream.down.read, maximum: stream.granted)
