@@ -52,6 +52,14 @@ final class Program {
         }
     }
 
+    /// It left nothing behind: neither bytes to be sent nor bytes to be read.
+    var hasReadEverything: Bool {
+        switch workload.ending {
+        case .close, .halfClose, .bye: state == .done
+        case .abort, .leave, .deafen: false
+        }
+    }
+
     var report: String {
         "\(state) read \(witness?.read ?? 0) of \(witness?.total ?? 0) wrote \(witness?.written ?? 0)"
             + " exchange \(nextExchange)/\(workload.exchanges.count)"

@@ -84,7 +84,7 @@ public final class Simulation {
         if world.violation == nil {
             world.run(until: world.now + Simulation.settling) { false }
             let left = client.report.streams.count
-            if scenario.faults.isEmpty, programs.allSatisfy(\.isOver), left > 0 {
+            if scenario.faults.isEmpty, programs.allSatisfy(\.hasReadEverything), left > 0 {
                 world.fail("client: \(left) streams are left of programs that are over")
             }
             world.run(until: world.now + Simulation.rest) { false }
