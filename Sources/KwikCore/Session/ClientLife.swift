@@ -91,7 +91,13 @@ extension ClientSession {
     // MARK: Ends
 
     func checkEnd(_ stream: ClientStream, now: Instant) {
-        guard !stream.downDone || stream.deaf, !stream.released else { return }
+        guard !stream.released else { return }
+        if let (_, errno) = stream.resetAt, stream.downDone {
+            // What the program still sends, nobody takes.
+            abort(stream, errno: errno)
+            return
+        }
+        guard !stream.downDone || stream.deaf else { return }
         if let fin = stream.fin, stream.down.front == fin.final {
             guard stream.down.sumToFront == fin.sum else {
                 event(.integrityFailure(stream.id, offset: fin.final))
