@@ -18,7 +18,7 @@ final class Witness {
     /// The primary is at an end of its own: what comes may stop short with an error.
     var truthMayFail: Bool {
         switch reference.character {
-        case .resetting, .refusing, .stalling: true
+        case .resetting, .refusing, .stalling, .shorter: true
         default: false
         }
     }
