@@ -14,8 +14,15 @@ public import KwikTransport
 @safe
 public final class Endpoint {
     public let loop: EventLoop
-    /// The instant of this turn.
-    public private(set) var now: Instant
+    /// The instant of this turn of the loop, taken when it is first asked for. Other handlers (a program's,
+    /// a timer's) run before the endpoint's own: they must not get the last turn's, which may be hours ago.
+    public var now: Instant {
+        if let instant { return instant }
+        let taken = Clock.now()
+        instant = taken
+        return taken
+    }
+    private var instant: Instant?
     /// A datagram that no link knows: a client's first one, at a gateway.
     public var onUnknown: (UnsafeRawBufferPointer, SocketAddress, SocketAddress, UDPSocket) -> Void = {
         _, _, _, _ in
@@ -65,10 +72,9 @@ public final class Endpoint {
     /// - Parameter maximumRate: bytes per second that all paths together send at most.
     public init(loop: EventLoop, maximumRate: UInt64?) throws(Errno) {
         self.loop = loop
-        now = Clock.now()
         unsafe out = .allocate(byteCount: Self.bufferSize, alignment: 64)
         shaper = maximumRate.map { RateShaper(rate: $0, now: Clock.now()) }
-        timer = try loop.timer { [unowned self] in self.now = Clock.now() }
+        timer = try loop.timer { [unowned self] in self.instant = nil }
         try loop.afterEvents { [unowned self] in self.turn() }
     }
 
@@ -81,7 +87,7 @@ public final class Endpoint {
         let door = Door(socket: socket)
         doors.append(door)
         door.watch = try loop.watch(socket.fd, for: .readable) { [unowned self, unowned door] readiness in
-            self.now = Clock.now()
+            self.instant = nil
             if readiness.contains(.writable) { self.flushStalled(door) }
             self.receive(door)
         }
@@ -152,7 +158,7 @@ public final class Endpoint {
     }
 
     private func turn() {
-        now = Clock.now()
+        instant = nil
         let pumps = unfinished
         unfinished = []
         for pump in pumps { pump.readable() }
@@ -165,10 +171,11 @@ public final class Endpoint {
         for driver in drivers { driver.turn(now: now) }
         write()
         arm()
+        instant = nil
     }
 
     private func write() {
-        now = Clock.now()
+        instant = nil
         // Taking turns, so that with a rate limit no path starves the others.
         var round = touched
         touched = []

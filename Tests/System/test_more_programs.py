@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import unittest
 import zipfile
 
@@ -23,6 +24,8 @@ ECHO = "TCP-LISTEN:{port},bind=" + REAL + ",reuseaddr,fork,backlog=64"
 DAV = "dav_methods PUT; create_full_put_path on; client_body_buffer_size 64k;"
 # Debian's own, whose pip is not that of another installation.
 PYTHON = "/usr/bin/python3"
+# More than the five that a QUIC handshake may take.
+IDLE_SECONDS = 6
 
 
 @long
@@ -441,6 +444,12 @@ class Sockets(ProgramsCase):
             with self.data.open("rb") as source:
                 return self.program("socat", "-t", "20", "-", f"TCP:{NAMED}:{self.echo_port}", stdin=source)
         self.assert_same(self.assert_moved(act, 8 * MEBIBYTE, 8 * MEBIBYTE), self.data.read_bytes())
+
+    def test_the_engine_was_idle_for_longer_than_a_handshake_may_take(self):
+        """Its clock is read when something happens: the first path was given up at once, as too late."""
+        self.lab.start_engine()
+        time.sleep(IDLE_SECONDS)
+        self.test_socat_echo()
 
 
 @long
