@@ -70,10 +70,10 @@ system-test: dependencies-system build ## the long system tests (45 minutes)
 	@$(PYTHON) Tests/System/suite.py single long
 
 simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
-	@build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS))
+	@$(call counted,build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS)))
 
 mutants: build ## seeded faults in the core, each of which the simulation must find
-	@Tests/Simulation/mutants.sh
+	@$(call counted,Tests/Simulation/mutants.sh)
 
 golden: dependencies-test ## texts and messages against their recorded form
 	@$(PYTHON) Tests/System/suite.py golden
@@ -82,7 +82,7 @@ proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
 	@$(call counted,Sources/CKwikMessages/regenerate.sh --check)
 
 conformance: dependencies-test build ## the shim against native sockets
-	@Tests/Conformance/run.sh
+	@$(call counted,Tests/Conformance/run.sh)
 
 bench: dependencies-demo build ## 1 GiB on loopback; build/bench.json [COMPARE=earlier.json]
 	@$(PYTHON) Tests/Benchmarks/bench.py $(if $(COMPARE),--compare $(COMPARE))
