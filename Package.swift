@@ -83,6 +83,9 @@ let package = Package(
         tests("KwikTransportTests", ["KwikTransport", "KwikCore"]),
         tests("KwikControlTests", ["KwikControl", "KwikCore"]),
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
+        tests("KwikGatewayTests", [
+            "KwikGateway", "KwikEndpoint", "KwikCore", "KwikLinux", "KwikConfiguration",
+        ]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),
     ],

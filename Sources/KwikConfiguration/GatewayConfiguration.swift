@@ -40,11 +40,19 @@ public struct GatewayService: Sendable {
     /// `max_streams`: per session.
     public var maxStreams: Int = 1_024
 
+    /// `proxy_protocol`: what goes before the client's bytes on each connection to the backend; nil: nothing.
+    public var proxyProtocol: ProxyProtocol?
+
     /// What `backend_sees = "gateway"` consents to: the backend sees the gateway's address, not the client's.
     public enum Backend: Hashable, Sendable {
         /// "address:port".
         case tcp(AddressAndPort)
         /// "unix:/path", absolute.
         case unix(String)
+    }
+
+    public enum ProxyProtocol: String, CaseIterable, Sendable {
+        /// HAProxy's binary header with the client's address.
+        case v2
     }
 }

@@ -39,9 +39,11 @@ extension GatewayConfiguration {
             throw table.bad(place, "name", "is used twice: \"\(name)\"")
         }
         let backend = try backend(&table)
-        try consent(&table)
+        let proxyProtocol = try table.choice("proxy_protocol", GatewayService.ProxyProtocol.self)
+        try consent(&table, isNeeded: proxyProtocol == nil)
         guard let roles = try table.roles("roles") else { throw table.missing("roles") }
         var service = GatewayService(name: name, backend: backend, roles: roles)
+        service.proxyProtocol = proxyProtocol
         service.tokens = try tokens(&table, loading)
         service.maxWindow =
             try table.size("max_window", in: 65_536...(1 << 30)) ?? service.maxWindow
@@ -70,12 +72,14 @@ extension GatewayConfiguration {
     }
 
     /// protocol.md §8: the operator says what the backend sees as the client's address.
-    private static func consent(_ table: inout Table) throws(ConfigurationError) {
+    private static func consent(_ table: inout Table, isNeeded: Bool) throws(ConfigurationError) {
         guard let (text, node) = try table.string("backend_sees") else {
+            guard isNeeded else { return }
             throw table.document.error(
                 table.place,
                 "'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that "
-                    + "the backend sees the gateway's address instead of the client's")
+                    + "the backend sees the gateway's address instead of the client's, or tell it the "
+                    + "client's by proxy_protocol = \"v2\"")
         }
         guard text == "gateway" else {
             throw table.bad(

@@ -10,14 +10,21 @@ public final class LocalPump {
         public var read: (UnsafeMutableRawBufferPointer) -> IOResult
         public var discard: (Int) -> IOResult
         public var write: ([ChunkSlice]) -> IOResult
+        /// Whether what `read` gave last is one byte of urgent (out-of-band) data.
+        public var wasUrgent: () -> Bool
+        /// Writes one byte as urgent data.
+        public var writeUrgent: (ChunkSlice) -> IOResult
 
         public init(
             read: @escaping (UnsafeMutableRawBufferPointer) -> IOResult, discard: @escaping (Int) -> IOResult,
-            write: @escaping ([ChunkSlice]) -> IOResult
+            write: @escaping ([ChunkSlice]) -> IOResult, wasUrgent: @escaping () -> Bool,
+            writeUrgent: @escaping (ChunkSlice) -> IOResult
         ) {
             unsafe self.read = read
             self.discard = discard
             self.write = write
+            self.wasUrgent = wasUrgent
+            self.writeUrgent = writeUrgent
         }
     }
 
@@ -57,6 +64,7 @@ public final class LocalPump {
             }
             switch result {
             case .count(let count):
+                if socket.wasUrgent() { driver.urgent(stream) }
                 driver.filled(stream, count: count)
                 moved += count
             case .wouldBlock: return
@@ -79,9 +87,9 @@ public final class LocalPump {
         while !stopped, !writeDone {
             slices.removeAll(keepingCapacity: true)
             driver.door.readable(stream, &slices)
-            if slices.isEmpty { return }
+            guard let first = slices.first else { return }
             let offered = slices.reduce(0) { $0 + $1.count }
-            switch socket.write(slices) {
+            switch driver.door.isUrgent(stream) ? socket.writeUrgent(first) : socket.write(slices) {
             case .count(let count):
                 slices.removeAll(keepingCapacity: true)
                 driver.input(.localWrote(stream, count: count))

@@ -8,7 +8,7 @@ public final class PathLink {
     public let id: PathID
     public let connection: QUICConnection
     public let remote: SocketAddress
-    let local: SocketAddress
+    public let local: SocketAddress
     let socket: UDPSocket
     /// Messages on the control stream but probes, which are answered here.
     public var onControl: (KCPMessage) -> Void = { _ in }

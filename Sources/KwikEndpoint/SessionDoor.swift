@@ -9,6 +9,9 @@ public struct SessionDoor {
     public var room: (StreamID) -> SendWindow.Room
     public var filled: (StreamID, _ count: Int, Instant, inout [Action]) -> Void
     public var readable: (StreamID, inout [ChunkSlice]) -> Void
+    /// The next byte from the local socket is urgent; the next one for it is.
+    public var urgent: (StreamID, inout [Action]) -> Void
+    public var isUrgent: (StreamID) -> Bool
 
     public init(_ session: ClientSession) {
         handle = { session.handle($0, now: $1, into: &$2) }
@@ -18,6 +21,8 @@ public struct SessionDoor {
         room = { session.room($0) }
         filled = { session.filled($0, count: $1, now: $2, into: &$3) }
         readable = { session.readable($0, into: &$1) }
+        urgent = { session.urgent($0, into: &$1) }
+        isUrgent = { session.isUrgent($0) }
     }
 
     public init(_ session: GatewaySession) {
@@ -28,5 +33,7 @@ public struct SessionDoor {
         room = { session.room($0) }
         filled = { session.filled($0, count: $1, now: $2, into: &$3) }
         readable = { session.readable($0, into: &$1) }
+        urgent = { session.urgent($0, into: &$1) }
+        isUrgent = { session.isUrgent($0) }
     }
 }

@@ -48,6 +48,13 @@ public final class SessionDriver {
         drain()
     }
 
+    /// The next byte that the local socket gives is urgent.
+    func urgent(_ stream: StreamID) {
+        touched = true
+        door.urgent(stream, &queue)
+        drain()
+    }
+
     /// Lets the role call the session with the queue.
     public func call<Result>(_ body: (Instant, inout [Action]) -> Result) -> Result {
         touched = true

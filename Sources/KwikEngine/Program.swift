@@ -14,7 +14,10 @@ final class Program {
     private(set) var isPending = true
     private var isOver = false
 
-    init(_ connection: ProgramConnection, stream: StreamID, driver: SessionDriver, openedAt: Instant) {
+    init(
+        _ connection: ProgramConnection, stream: StreamID, session: ClientSession, driver: SessionDriver,
+        openedAt: Instant
+    ) {
         self.connection = connection
         self.stream = stream
         self.driver = driver
@@ -22,9 +25,15 @@ final class Program {
         let socket = unsafe LocalPump.Socket(
             read: { [unowned connection] in unsafe connection.read(into: $0) },
             discard: { _ in .wouldBlock },
-            write: { [unowned connection] in connection.write($0) })
+            write: { [unowned connection] in connection.write($0) },
+            wasUrgent: { [unowned connection] in connection.wasUrgent },
+            writeUrgent: { [unowned connection] in connection.writeUrgent($0) })
         pump = LocalPump(stream: stream, socket: socket, driver: driver)
         pump.isClosed = { [unowned connection] in connection.isClosedByProgram }
+        connection.onOption = { [unowned driver, unowned session] option in
+            driver.call { _, actions in session.setOption(option, for: stream, into: &actions) }
+        }
+        connection.figures = { [unowned session] in session.figures(of: stream) }
     }
 
     func watch(loop: EventLoop) {
@@ -74,6 +83,8 @@ final class Program {
         isOver = true
         pump.stop()
         connection.onReadiness = { _ in }
+        connection.onOption = { _ in }
+        connection.figures = { nil }
     }
 
     func close() {

@@ -112,7 +112,8 @@ final class Service {
             goNative(connection)
             return
         }
-        let program = Program(connection, stream: stream, driver: driver, openedAt: Clock.now())
+        let program = Program(
+            connection, stream: stream, session: session, driver: driver, openedAt: Clock.now())
         programs[stream] = program
         program.watch(loop: endpoint.loop)
         if let result = early.removeValue(forKey: stream) { perform(result) }

@@ -8,8 +8,13 @@ final class Backend {
     let stream: StreamID
     private let driver: SessionDriver
     private var socket: Descriptor?
+    /// -1: there is none (any more).
+    var descriptor: Int32 { socket?.raw ?? -1 }
     private var watch: Watch?
     private var pump: LocalPump?
+    private var header: [UInt8] = []
+    /// The last read gave the urgent byte alone.
+    private var wasUrgent = false
 
     init(stream: StreamID, driver: SessionDriver) {
         self.stream = stream
@@ -17,11 +22,17 @@ final class Backend {
     }
 
     /// Connects to the configured backend, never to an address that a client sends.
-    func connect(to target: GatewayService.Backend, options: SocketOptions, loop: EventLoop) {
+    /// - Parameter header: goes before the client's bytes.
+    func connect(
+        to target: GatewayService.Backend, options: SocketOptions, header: [UInt8], loop: EventLoop
+    ) {
+        self.header = header
         do throws(Errno) {
             guard let address = Self.address(of: target) else { throw Errno(code: Self.invalid) }
             let fd = try StreamSocket.connect(to: address)
             socket = Descriptor(taking: fd)
+            // Urgent bytes keep their place in the stream.
+            try StreamSocket.setOption(fd, BackendOption.socket, BackendOption.urgentInline, 1)
             for option in options { set(option) }
             watch = try loop.watch(fd, for: [.readable, .writable, .peerHangup, .edgeTriggered]) {
                 [unowned self] readiness in self.ready(readiness)
@@ -32,6 +43,7 @@ final class Backend {
     }
 
     private static let invalid: Int32 = 22
+    private static let inputOutput: Int32 = 5
 
     private static func address(of target: GatewayService.Backend) -> SocketAddress? {
         switch target {
@@ -68,15 +80,37 @@ final class Backend {
             return
         }
         guard StreamSocket.peerAddress(fd) != nil else { return }
+        guard sendHeader(fd) else {
+            close()
+            driver.input(.backendRefused(stream, errno: Self.inputOutput))
+            return
+        }
         let door = unsafe LocalPump.Socket(
-            read: { unsafe StreamSocket.read(fd, into: $0) },
+            read: { [unowned self] in unsafe self.read(fd, into: $0) },
             discard: { StreamSocket.discard(fd, count: $0) },
-            write: { StreamSocket.write(fd, slices: $0) })
+            write: { StreamSocket.write(fd, slices: $0) },
+            wasUrgent: { [unowned self] in self.wasUrgent },
+            writeUrgent: { StreamSocket.writeUrgent(fd, $0) })
         pump = LocalPump(stream: stream, socket: door, driver: driver)
         let local = StreamSocket.localAddress(fd)
         let peer = StreamSocket.peerAddress(fd)
         driver.input(.backendConnected(stream, local: Self.inet(local), peer: Self.inet(peer)))
         pump?.readable()
+    }
+
+    /// A socket that has just connected has room for it; without it the backend would take somebody else's
+    /// address for the client's.
+    private func sendHeader(_ fd: Int32) -> Bool {
+        if header.isEmpty { return true }
+        let result = unsafe header.withUnsafeBytes { unsafe StreamSocket.write(fd, $0) }
+        return result == .count(header.count)
+    }
+
+    private func read(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
+        // A read ends before the urgent byte; behind it the stream goes on as if it were any other.
+        wasUrgent = StreamSocket.isAtMark(fd)
+        let room = unsafe wasUrgent ? UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(1)) : buffer
+        return unsafe StreamSocket.read(fd, into: room)
     }
 
     /// Programs ask for internet addresses; a Unix backend has none.
@@ -111,16 +145,19 @@ final class Backend {
 /// What a client may set on a backend's socket (protocol.md §8), by Linux's numbers.
 enum BackendOption {
     private static let tcp: Int32 = 6
-    private static let socket: Int32 = 1
+    static let socket: Int32 = 1
+    /// SO_OOBINLINE.
+    static let urgentInline: Int32 = 10
     /// NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, USER_TIMEOUT.
     private static let tcpNames: [Int32] = [1, 4, 5, 6, 18]
-    /// KEEPALIVE, OOBINLINE, PRIORITY, LINGER.
-    private static let socketNames: [Int32] = [9, 10, 12, 13]
+    /// KEEPALIVE, PRIORITY. Not LINGER: the client's resets come as RESET, and a close that lingers would
+    /// stop the loop. Not OOBINLINE, which is always on.
+    private static let socketNames: [Int32] = [9, 12]
 
     static func isAccepted(_ option: SocketOption) -> Bool {
         switch option.level {
         case tcp: tcpNames.contains(option.name) && option.value.count == 4
-        case socket: socketNames.contains(option.name) && (option.value.count == 4 || option.value.count == 8)
+        case socket: socketNames.contains(option.name) && option.value.count == 4
         default: false
         }
     }

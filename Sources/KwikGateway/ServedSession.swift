@@ -40,7 +40,8 @@ final class ServedSession {
         case .connect(let stream, let options):
             let backend = Backend(stream: stream, driver: driver)
             backends[stream] = backend
-            backend.connect(to: service.backend, options: options, loop: loop)
+            let header = service.proxyProtocol.map { _ in proxyHeader(stream) }
+            backend.connect(to: service.backend, options: options, header: header ?? [], loop: loop)
         case .deliver(let stream): backends[stream]?.deliver()
         case .accept(let stream): backends[stream]?.accept()
         case .endLocal(let stream, let end): backends[stream]?.end(end)
@@ -52,6 +53,13 @@ final class ServedSession {
         case .opened, .open, .send, .finish, .abandon, .stop, .probe, .endPath:
             preconditionFailure("not a gateway's part")
         }
+    }
+
+    /// Tells who opened the stream: the far end of the path that it was opened on.
+    private func proxyHeader(_ stream: StreamID) -> [UInt8] {
+        let path = core.path(of: stream)
+        let link = driver.links.first { $0.id == path }
+        return link.map { ProxyHeader.v2(from: $0.remote, to: $0.local) } ?? ProxyHeader.local
     }
 
     /// The gateway stops: every backend is closed.

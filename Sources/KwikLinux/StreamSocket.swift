@@ -110,6 +110,20 @@ public enum StreamSocket {
         }
     }
 
+    /// Sends the first byte of a slice as urgent (out-of-band) data; in band where the socket knows none.
+    public static func writeUrgent(_ fd: Int32, _ slice: ChunkSlice) -> IOResult {
+        let flags = Int32(MSG_OOB) | Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+        while true {
+            let count = unsafe send(fd, slice.bytes.baseAddress, 1, flags)
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 && errno == EOPNOTSUPP { return write(fd, slices: [slice.prefix(1)]) }
+            return IOResult(count < 0 ? Int(-errno) : count, asked: 1, zeroIsEnd: false)
+        }
+    }
+
+    /// Whether the next byte to be read is an urgent one, on a socket with SO_OOBINLINE.
+    public static func isAtMark(_ fd: Int32) -> Bool { sockatmark(fd) == 1 }
+
     /// Sends FIN. No error is told: a connection that is gone shows at the next read or write.
     public static func shutdownWrite(_ fd: Int32) { _ = shutdown(fd, Int32(SHUT_WR)) }
 

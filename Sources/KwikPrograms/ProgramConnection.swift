@@ -36,6 +36,10 @@ public final class ProgramConnection {
     public var onReadiness: (Readiness) -> Void = { _ in }
     /// An option that matters to the backend's socket was changed by the program.
     public var onOption: (SocketOption) -> Void = { _ in }
+    /// What TCP_INFO is to show of the connection; nil: nothing is known.
+    public var figures: () -> StreamFigures? = { nil }
+    /// What `read` gave last is one byte of urgent (out-of-band) data.
+    public private(set) var wasUrgent = false
 
     /// E, non-blocking; -1 when closed.
     public private(set) var descriptor: Int32
@@ -96,8 +100,9 @@ public final class ProgramConnection {
                 guard error.code == EADDRINUSE, attempts < 3 else { throw error }
             }
         }
-        // Out-of-band bytes are forwarded in their place, rather than lost.
+        // Urgent bytes keep their place in the stream; where the program reads them is as it has chosen.
         try StreamSocket.setOption(engine, SOL_SOCKET, SO_OOBINLINE, 1)
+        if shadow.readsUrgentInline { try StreamSocket.setOption(program, SOL_SOCKET, SO_OOBINLINE, 1) }
         try StreamSocket.setOption(program, SOL_SOCKET, SO_SNDBUF, 0)
         for count in 0..<maximalFillers {
             switch UnixSocket.send(program, [0]) {
@@ -134,6 +139,7 @@ public final class ProgramConnection {
         closeDescriptors()
         onReadiness = { _ in }
         onOption = { _ in }
+        figures = { nil }
     }
 
     // MARK: The connect's outcome
@@ -196,8 +202,9 @@ public final class ProgramConnection {
     /// ECONNRESET: it closed with unread data or with SO_LINGER 0.
     ///
     /// All but the last byte is taken from the queue and that one is only looked at, unless `buffer` is full
-    /// before.
+    /// before. Urgent data is given alone.
     public func read(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
+        wasUrgent = false
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
         if unsafe buffer.isEmpty { return .count(0) }
         while true {
@@ -209,6 +216,9 @@ public final class ProgramConnection {
                 guard let again = try? UnixSocket.unread(descriptor), again > queued else { return end }
                 continue
             }
+            if residue == 0, StreamSocket.isAtMark(descriptor) {
+                return unsafe readUrgent(into: buffer, isLast: fresh == 1)
+            }
             var count = 0
             let taken = min(fresh - 1, buffer.count)
             if residue + taken > 0 {
@@ -217,9 +227,11 @@ public final class ProgramConnection {
                 case .failure(let errno): return errno.code == EAGAIN ? .wouldBlock : .failed(errno)
                 }
             }
-            // A read stops early where a message of other credentials or urgent data begins: then the queue
-            // holds unforwarded bytes still, and there is no residue.
-            if count == fresh - 1, count < buffer.count {
+            // A read stops early before urgent data: then the queue holds unforwarded bytes still, and there
+            // is no residue.
+            if StreamSocket.isAtMark(descriptor) {
+                if count == 0 { continue }
+            } else if count == fresh - 1, count < buffer.count {
                 let last = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[count..<count + 1])
                 let result = unsafe StreamSocket.receive(
                     descriptor, into: last, flags: Int32(MSG_PEEK))
@@ -230,6 +242,18 @@ public final class ProgramConnection {
             }
             return count > 0 ? .count(count) : .wouldBlock
         }
+    }
+
+    /// The urgent byte, which is next in the queue. Stays there as the residue if it is the last.
+    private func readUrgent(into buffer: UnsafeMutableRawBufferPointer, isLast: Bool) -> IOResult {
+        let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(1))
+        let result = unsafe StreamSocket.receive(
+            descriptor, into: room, flags: isLast ? Int32(MSG_PEEK) : 0)
+        if case .count(1) = result {
+            residue = isLast ? 1 : 0
+            wasUrgent = true
+        }
+        return result
     }
 
     /// Consumes the residue, if any, and up to `count` bytes behind it.
@@ -277,6 +301,12 @@ public final class ProgramConnection {
     public func write(_ slices: [ChunkSlice]) -> IOResult {
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
         return StreamSocket.write(descriptor, slices: slices)
+    }
+
+    /// Writes one byte, which the program sees as out-of-band data.
+    public func writeUrgent(_ slice: ChunkSlice) -> IOResult {
+        guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
+        return StreamSocket.writeUrgent(descriptor, slice)
     }
 
     // MARK: Ends

@@ -294,6 +294,11 @@ public final class ProgramDoor {
         do throws(Errno) {
             reply.value = try connection.shadow.read(
                 level: request.level, name: request.name, capacity: request.length, state: shown)
+            if request.level == Int32(IPPROTO_TCP), request.name == TCP_INFO,
+                let figures = connection.figures()
+            {
+                TCPInfo.show(figures, in: &reply.value)
+            }
         } catch {
             reply.error = error.code
         }
@@ -304,9 +309,8 @@ public final class ProgramDoor {
         var reply = Reply(kind: .setOption, state: .done)
         do throws(Errno) {
             try connection.shadow.write(level: request.level, name: request.name, request.value)
-            if Shadow.isCarried(level: request.level, name: request.name) {
-                connection.onOption(
-                    SocketOption(level: request.level, name: request.name, value: request.value))
+            for option in connection.shadow.carried(after: request.level, request.name) {
+                connection.onOption(option)
             }
         } catch {
             reply.error = error.code

@@ -58,6 +58,10 @@ final class Shadow {
     var lingersAtClose: Bool { linger.on }
     var resetsAtClose: Bool { linger.on && !linger.waits }
 
+    var readsUrgentInline: Bool {
+        (try? StreamSocket.intOption(descriptor, SOL_SOCKET, SO_OOBINLINE)).map { $0 != 0 } ?? false
+    }
+
     private var linger: (on: Bool, waits: Bool) {
         guard let value = try? StreamSocket.getOption(descriptor, SOL_SOCKET, SO_LINGER, capacity: 8),
             value.count == 8

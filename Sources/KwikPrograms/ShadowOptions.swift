@@ -74,30 +74,84 @@ extension Shadow {
         try StreamSocket.setOption(descriptor, level, name, bytes: value)
     }
 
-    /// The options that the backend's socket takes over (protocol.md §8).
-    static func isCarried(level: Int32, name: Int32) -> Bool {
-        carried.contains { option in option.level == level && option.name == name }
+    /// The options that the backend's socket takes over, or that the stream obeys (protocol.md §8), but the
+    /// priority. Each is an int.
+    private static let carried: [(level: Int32, name: Int32)] = [
+        (tcp, TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (tcp, TCP_USER_TIMEOUT),
+    ]
+    /// These have values, whether keep-alive is on or not.
+    private static let keepAliveTimes: [Int32] = [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT]
+
+    private func carried(_ level: Int32, _ name: Int32) -> SocketOption? {
+        guard let value = try? StreamSocket.getOption(descriptor, level, name, capacity: 4), value.count == 4
+        else { return nil }
+        return SocketOption(level: level, name: name, value: value)
     }
 
-    private static let carried: [(level: Int32, name: Int32, length: Int)] = [
-        (tcp, TCP_NODELAY, 4), (SOL_SOCKET, SO_KEEPALIVE, 4), (tcp, TCP_KEEPIDLE, 4), (tcp, TCP_KEEPINTVL, 4),
-        (tcp, TCP_KEEPCNT, 4), (tcp, TCP_USER_TIMEOUT, 4), (SOL_SOCKET, SO_OOBINLINE, 4),
-        (SOL_SOCKET, SO_PRIORITY, 4), (SOL_SOCKET, SO_LINGER, 8),
-    ]
+    /// What the far end is to be told after the program has set this option.
+    func carried(after level: Int32, _ name: Int32) -> SocketOptions {
+        if level == SOL_SOCKET && name == SO_PRIORITY || level == Self.ipv4 && name == Self.typeOfService
+            || level == Self.ipv6 && name == Self.trafficClass
+        {
+            return [priority]
+        }
+        if level == Self.tcp, Self.keepAliveTimes.contains(name) {
+            return [carried(level, name)].compactMap { $0 }
+        }
+        guard Self.carried.contains(where: { $0.level == level && $0.name == name }),
+            let option = carried(level, name)
+        else { return [] }
+        return level == SOL_SOCKET && option.isSet ? [option] + times : [option]
+    }
+
+    private var times: SocketOptions { Self.keepAliveTimes.compactMap { carried(Self.tcp, $0) } }
 
     /// Those of them that the program has changed. Keep-alive times count only with keep-alive on.
     var snapshot: SocketOptions {
         var options: SocketOptions = []
-        var keepsAlive = false
-        for (level, name, length) in Self.carried {
-            let isTime = level == Self.tcp && [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT].contains(name)
-            if isTime && !keepsAlive { continue }
-            guard let value = try? StreamSocket.getOption(descriptor, level, name, capacity: length),
-                value.prefix(4).contains(where: { byte in byte != 0 })
-            else { continue }
-            if level == SOL_SOCKET && name == SO_KEEPALIVE { keepsAlive = true }
-            options.append(SocketOption(level: level, name: name, value: value))
+        for (level, name) in Self.carried {
+            guard let option = carried(level, name), option.isSet else { continue }
+            options.append(option)
+            if level == SOL_SOCKET { options += times }
         }
-        return options
+        return priority.isSet ? options + [priority] : options
     }
+
+    // MARK: Priority
+
+    private static let typeOfService: Int32 = 1
+    private static let trafficClass: Int32 = 67
+
+    /// SO_PRIORITY, or what the program says by IP_TOS or IPV6_TCLASS. The kernel derives the one from the
+    /// other too, but by the meaning that the bits had in RFC 1349.
+    private var priority: SocketOption {
+        func byte(_ level: Int32, _ name: Int32) -> UInt8 {
+            UInt8(truncatingIfNeeded: (try? StreamSocket.intOption(descriptor, level, name)) ?? 0)
+        }
+        let service = destination.family == AF_INET
+            ? byte(Self.ipv4, Self.typeOfService) : byte(Self.ipv6, Self.trafficClass)
+        var number = (try? StreamSocket.intOption(descriptor, SOL_SOCKET, SO_PRIORITY)) ?? 0
+        let derived: [Int32] = [0, 2, 6, 4]  // rt_tos2priority, net/ipv4/route.c
+        if service >> 2 != 0, number == 0 || number == derived[Int(service >> 3 & 3)] {
+            number = Self.priority(ofService: service)
+        }
+        let value = unsafe withUnsafeBytes(of: number) { unsafe Array($0) }
+        return SocketOption(level: SOL_SOCKET, name: SO_PRIORITY, value: value)
+    }
+
+    /// Service classes of RFC 4594 and RFC 8622, and the two bits of RFC 1349 that programs still set.
+    private static func priority(ofService service: UInt8) -> Int32 {
+        switch service >> 2 {
+        case 1, 8: 1  // LE, CS1: what may wait for all else
+        case 2, 10, 12, 14: 2  // throughput, AF1x
+        case 16, 24, 26, 28, 30, 34, 36, 38: 4  // CS2, CS3, AF3x, AF4x
+        case 4, 18, 20, 22, 32, 40, 44, 46, 48, 56: 6  // low delay, AF2x, CS4 ... CS7, EF
+        default: 0
+        }
+    }
+}
+
+extension SocketOption {
+    /// Not all zero.
+    fileprivate var isSet: Bool { value.contains { byte in byte != 0 } }
 }

@@ -202,7 +202,12 @@ private let badGateways: [(text: String, problem: String)] = [
     (
         gateway().replacing("backend_sees = \"gateway\"\n", with: ""),
         "7:1: 'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that the "
-            + "backend sees the gateway's address instead of the client's"
+            + "backend sees the gateway's address instead of the client's, or tell it the client's by "
+            + "proxy_protocol = \"v2\""
+    ),
+    (
+        gateway(service: "proxy_protocol = \"v1\""),
+        "12:18: 'proxy_protocol' must be one of \"v2\"; this is \"v1\""
     ),
     (
         gateway().replacing("127.0.0.1:80", with: "unix:relative"),

@@ -80,6 +80,19 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(configuration.services[1].maxWindow == 16 << 20)
     }
 
+    /// The backend is told who the client is: no consent is needed.
+    @Test func theProxyProtocolTakesTheConsentsPlace() throws {
+        let directory = try Directory()
+        let example = try String(contentsOf: examples.appendingPathComponent("gateway.toml"), encoding: .utf8)
+        let before = "backend_sees = \"gateway\"\nroles = [\"origin\"]"
+        #expect(example.contains(before))
+        let text = example.replacing(before, with: "proxy_protocol = \"v2\"\nroles = [\"origin\"]")
+        try directory.write("a.example.net.pem", pem)
+        try directory.write("a.example.net.key", "-----BEGIN PRIVATE KEY-----\n")
+        let configuration = try GatewayConfiguration.load(try directory.write("gateway.toml", text))
+        #expect(configuration.services.map(\.proxyProtocol) == [nil, .v2])
+    }
+
     @Test func anEmptyFileIsAnEngineWithoutServices() throws {
         let directory = try Directory()
         let configuration = try EngineConfiguration.load(try directory.write("kwik.toml", ""))

@@ -108,7 +108,7 @@ private func gateway(_ text: String) throws -> Set<String> {
     }
 
     @Test(arguments: [
-        "kwikctl.1", "kwikd.8", "kwik-gateway.8", "kwik.toml.5", "kwik-gateway.toml.5",
+        "kwikctl.1", "kwikd.8", "kwik-gateway.8", "kwik.toml.5", "kwik-gateway.toml.5", "libkwik.3",
     ])
     func mandocFindsNoFault(manual: String) throws {
         let mandoc = Process()

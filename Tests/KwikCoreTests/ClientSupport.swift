@@ -42,10 +42,12 @@ final class ClientWorld {
 
     func handle(_ input: Input) { call { session.handle(input, now: now, into: &$0) } }
 
-    private func call(_ body: (inout [Action]) -> Void) {
+    @discardableResult
+    func call<Result>(_ body: (inout [Action]) -> Result) -> Result {
         var actions: [Action] = []
-        body(&actions)
+        let result = body(&actions)
         for action in actions { carryOut(action) }
+        return result
     }
 
     private func carryOut(_ action: Action) {
@@ -99,12 +101,10 @@ final class ClientWorld {
 
     // MARK: The program
 
-    func open() throws -> StreamID { try #require(openIfPossible()) }
+    func open(_ options: SocketOptions = []) throws -> StreamID { try #require(openIfPossible(options)) }
 
-    func openIfPossible() -> StreamID? {
-        var stream: StreamID?
-        call { stream = session.open([], now: now, into: &$0) }
-        return stream
+    func openIfPossible(_ options: SocketOptions = []) -> StreamID? {
+        call { session.open(options, now: now, into: &$0) }
     }
 
     /// The server is at fault on the stream's channel, and again on each that takes its place.

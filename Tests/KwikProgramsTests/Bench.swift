@@ -61,7 +61,7 @@ final class Bench {
         var request = Request(kind: .connect)
         request.destination = destination
         if blocking { request.flags = .blocking }
-        let original = tcp()
+        let original = tcp(destination.family)
         let talk = try conversation()
         let answer = try talk.ask(request.encoded, [original])
         close(original)

@@ -46,7 +46,10 @@ KWIK_EXPORT int setsockopt(int fd, int level, int name, const void *value, sockl
             errno = EOPNOTSUPP;
             return -1;
         }
-        return write_shadow(fd, level, name, value, length);
+        if (write_shadow(fd, level, name, value, length) != 0)
+            return -1;
+        /* Whether urgent data is read in line is a matter of the descriptor that is read. */
+        return name == SO_OOBINLINE ? kwik_real.setsockopt(fd, level, name, value, length) : 0;
     }
     int before = errno;
     int result = kwik_real.setsockopt(fd, level, name, value, length);

@@ -147,10 +147,15 @@ extension ClientSession {
 
     func silenceLimit(_ stream: ClientStream) -> Interval {
         guard settings.silentPrimary == .promote, candidateToPromote(stream) != nil else {
-            return Tuning.failTime
+            return patience(stream)
         }
         let timeout = stream.own.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
         return max(Tuning.promoteAtLeast, timeout * 2)
+    }
+
+    /// How long a program waits for a far end that says nothing: its TCP_USER_TIMEOUT, if that is less.
+    func patience(_ stream: ClientStream) -> Interval {
+        min(Tuning.failTime, stream.options.userTimeout ?? Tuning.failTime)
     }
 
     func checkSilence(now: Instant) {
@@ -234,6 +239,11 @@ extension ClientSession {
         let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         updateWindow(stream, now: now, always: true)
+        // Those that were changed last may have been lost with the old channel.
+        for option in stream.options { send(.option(option), on: channel) }
+        if let offset = stream.urgentSent, offset >= stream.upAcknowledged {
+            send(.urgent(offset: offset), on: channel)
+        }
         keepCarved(stream, on: channel)
         event(.reattached(stream.id, path.id, epoch: stream.epoch))
     }

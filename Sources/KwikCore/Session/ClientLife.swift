@@ -44,7 +44,13 @@ extension ClientSession {
     /// In-order bytes for the program's socket, from what it took last on.
     public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
         guard let stream = stream(id), !stream.deaf else { return }
-        stream.down.readable(into: &slices, limit: ClientLimit.slices)
+        let last = stream.urgent.limit(from: stream.down.read)
+        stream.down.readable(into: &slices, limit: ClientLimit.slices, upTo: last)
+    }
+
+    /// Whether what `readable` shows is one byte, to be given as urgent (out-of-band) data.
+    public func isUrgent(_ id: StreamID) -> Bool {
+        stream(id).map { $0.urgent.isNext($0.down.read) } ?? false
     }
 
     func localWrote(_ id: StreamID, count: Int, now: Instant) {
@@ -135,7 +141,7 @@ extension ClientSession {
             if stream.finSent, !stream.upAwaitsWindow, stream.own != nil {
                 stream.phase = .lingering(until: now + Tuning.linger)
             } else {
-                stream.closing = stream.closing ?? now + Tuning.failTime
+                stream.closing = stream.closing ?? now + patience(stream)
             }
         }
     }

@@ -231,9 +231,9 @@ extension ClientSession {
         case .reset(let errno, let offset):
             stream.resetAt = (offset, errno)
             checkEnd(stream, now: now)
-        case .urgent:
-            // The byte stands in DATA as well: out-of-band delivery is an addition, never a condition.
-            break
+        case .urgent(let offset):
+            // The byte stands in DATA as well: one that came before is an ordinary byte.
+            stream.urgent.offset = offset
         case .sums: break
         case .carve, .open, .option, .end, .sumRequest: throw .notAllowedHere
         }

@@ -22,6 +22,15 @@ extension ClientSession {
         ended.first { $0.stream == id } ?? stream(id).map(streamReport)
     }
 
+    /// What TCP_INFO shows of a stream.
+    public func figures(of id: StreamID) -> StreamFigures? {
+        stream(id).map { stream in
+            StreamFigures(
+                path: stream.own.flatMap { path($0.path)?.sample }, produced: stream.up.produced,
+                sent: stream.upSent, acknowledged: stream.upAcknowledged, received: stream.down.front)
+        }
+    }
+
     private func uses(_ path: ClientPath, _ stream: ClientStream) -> Bool {
         stream.own?.path == path.id || stream.parts.contains { $0.ended == nil && $0.channel.path == path.id }
     }

@@ -44,11 +44,21 @@ public final class ClientSession {
         guard streams.count < ClientLimit.streams else { return nil }
         swap(&out, &actions)
         defer { swap(&out, &actions) }
-        let stream = ClientStream(id: StreamID(nextStream), options: options, integrity: integrity, now: now)
+        let stream = ClientStream(
+            id: StreamID(nextStream), options: options.bounded, integrity: integrity, now: now)
         nextStream += 2
         streams.append(stream)
         assignPrimary(stream, now: now)
         return stream.id
+    }
+
+    /// A program changed an option of its socket: the primary is told, and every later one too. What no frame
+    /// can carry is left out.
+    public func setOption(_ option: SocketOption, for id: StreamID, into actions: inout [Action]) {
+        guard let stream = stream(id), !stream.released, stream.options.set(option) else { return }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        if let own = stream.own, !stream.ownFinished { send(.option(option), on: own) }
     }
 
     public func handle(_ input: Input, now: Instant, into actions: inout [Action]) {
@@ -147,7 +157,8 @@ public final class ClientSession {
         return false
     }
 
-    /// Emits DATA, and FIN behind it, for one path: about `room` bytes, streams taking turns piece by piece.
+    /// Emits DATA, and FIN behind it, for one path: about `room` bytes, streams taking turns by deficit round
+    /// robin.
     public func pull(_ id: PathID, room: Int, now: Instant, into actions: inout [Action]) {
         swap(&out, &actions)
         defer { swap(&out, &actions) }
@@ -155,11 +166,21 @@ public final class ClientSession {
         var left = room
         var idle = 0
         while left > 0, idle < streams.count {
-            turn = (turn + 1) % streams.count
+            turn %= streams.count
             let stream = streams[turn]
-            let sent = pullOwn(stream, path: path) + pullReplay(stream, path: path)
-            idle = sent == 0 ? idle + 1 : 0
-            left -= sent
+            if stream.deficit <= 0 {
+                stream.deficit += StreamWeight.quantum(Int(Block.size), weight: stream.options.weight)
+            }
+            if stream.deficit > 0 {
+                let sent = pullOwn(stream, path: path) + pullReplay(stream, path: path)
+                left -= sent
+                stream.deficit = sent == 0 ? 0 : stream.deficit - sent
+                idle = sent == 0 ? idle + 1 : 0
+            } else {
+                // It had more than its share, and has something to send still.
+                idle = 0
+            }
+            if stream.deficit <= 0 { turn += 1 }
         }
     }
 }

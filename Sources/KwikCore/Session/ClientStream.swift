@@ -1,7 +1,8 @@
 /// One program socket, as the client's session keeps it.
 final class ClientStream {
     let id: StreamID
-    let options: SocketOptions
+    /// As they are now; the primary was, or will be, told each.
+    var options: SocketOptions
     let openedAt: Instant
     /// Nothing refers to it any more: it leaves the list at the end of the turn.
     var released = false
@@ -44,6 +45,11 @@ final class ClientStream {
         var closed: Bool
     }
 
+    /// The urgent byte that the primary was told of last.
+    var urgentSent: UInt64?
+    /// Bytes it may send in this turn (deficit round robin).
+    var deficit = 0
+
     // Downstream.
 
     var down: Reassembler
@@ -74,6 +80,7 @@ final class ClientStream {
     /// Offsets that follow an upstream write: `Date:` and its like, which replicas have different.
     var reserved = RangeSet()
     var firstData: Instant?
+    var urgent = UrgentMark()
 
     struct Fin {
         var base: UInt64

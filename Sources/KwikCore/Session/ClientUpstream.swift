@@ -17,6 +17,17 @@ extension ClientSession {
         stream.up.filled(count)
     }
 
+    /// The next byte that the program gives is urgent (out-of-band) data.
+    public func urgent(_ id: StreamID, into actions: inout [Action]) {
+        guard let stream = stream(id), !stream.released else { return }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        stream.urgentSent = stream.up.produced
+        if let own = stream.own, !stream.ownFinished {
+            send(.urgent(offset: stream.up.produced), on: own)
+        }
+    }
+
     /// What follows an upstream write stays with the primary: there stand `Date:` and its like.
     private func reserve(_ stream: ClientStream) {
         let start = max(stream.progress, stream.down.highest)

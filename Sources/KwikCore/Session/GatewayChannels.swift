@@ -92,7 +92,11 @@ extension GatewaySession {
             channel.awaitsOpen = false
             if case .unopened = stream.backend {
                 stream.backend = .connecting
+                stream.weight = options.weight
                 out.append(.connect(stream.id, options))
+            } else {
+                // Opened anew: they may have changed since.
+                for option in options { set(option, of: stream) }
             }
             return
         }
@@ -102,12 +106,18 @@ extension GatewaySession {
         case .reset(let errno, let offset): upstreamReset(errno: errno, offset: offset, of: stream)
         case .window(let read, let maximum): try windowGranted(read: read, maximum: maximum, of: stream)
         case .carve(let sequence, let ranges): try carve(sequence, ranges, on: channel, of: stream)
-        case .option(let option): out.append(.setOption(stream.id, option))
-        case .urgent, .sumRequest:
-            // The urgent byte stands in DATA as well. Rolling sums are not offered: SUMREQ stays unanswered.
+        case .option(let option): set(option, of: stream)
+        case .urgent(let offset): stream.urgent.offset = offset
+        case .sumRequest:
+            // Rolling sums are not offered: SUMREQ stays unanswered.
             break
         case .open, .opened, .carved, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
         }
+    }
+
+    private func set(_ option: SocketOption, of stream: GatewayStream) {
+        stream.weight = option.weight ?? stream.weight
+        out.append(.setOption(stream.id, option))
     }
 
     // MARK: Prefaces

@@ -40,6 +40,16 @@ extension GatewaySession {
         }
     }
 
+    /// The next byte that the backend gives is urgent (out-of-band) data. A replica's mark is its own affair.
+    public func urgent(_ id: StreamID, into actions: inout [Action]) {
+        guard let stream = streams[id], !stream.isReplica, !stream.isClosedByClient, let main = stream.main,
+            !main.isFinished
+        else { return }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        send(.urgent(offset: stream.window.produced), on: main)
+    }
+
     private func primaryHasNews(_ stream: GatewayStream) -> Bool {
         let produced = stream.window.produced
         return produced >= stream.progressAt + limits.progressStep && produced > stream.next

@@ -5,7 +5,8 @@ extension GatewaySession {
     public func wantsToSend(_ path: PathID) -> Bool { paths[path]?.current != nil }
 
     /// Emits about `room` bytes of DATA for this path: of each stream the lowest offset first, be it the own
-    /// sender's or a lease's; among streams by deficit round robin.
+    /// sender's or a lease's; among streams by deficit round robin, weighted by
+    /// priority.
     public func pull(_ path: PathID, room: Int, now: Instant, into actions: inout [Action]) {
         guard let path = paths[path] else { return }
         swap(&out, &actions)
@@ -13,7 +14,13 @@ extension GatewaySession {
         self.now = now
         var room = room
         while room > 0, let part = path.current {
-            if part.deficit <= 0 { part.deficit += limits.quantum }
+            if part.deficit <= 0 {
+                part.deficit += StreamWeight.quantum(limits.quantum, weight: part.stream.weight)
+            }
+            guard part.deficit > 0 else {
+                path.passTurn()
+                continue
+            }
             let sent = sendPiece(part, room: room)
             if sent == 0 {
                 path.deactivate(part)

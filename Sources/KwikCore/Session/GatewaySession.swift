@@ -135,6 +135,9 @@ public final class GatewaySession {
 
     // MARK: Status
 
+    /// The path that carries the stream's own sender.
+    public func path(of stream: StreamID) -> PathID? { streams[stream]?.own?.id.path }
+
     public func report(now: Instant) -> SessionReport {
         var report = SessionReport()
         for path in paths.values.sorted(by: { $0.id < $1.id }) {

@@ -35,6 +35,8 @@ final class GatewayStream {
     /// When the stream is given up unless something happens before.
     var giveUpAt: Instant?
     var isReleased = false
+    /// Its share of a path (SO_PRIORITY).
+    var weight = StreamWeight.standard
     /// The client's half of `own` is complete: it needs nothing more than what it has asked for.
     var clientIsDone = false
 
@@ -63,6 +65,7 @@ final class GatewayStream {
     var windowDelayed = false
     /// What the backend does not take is dropped.
     var isDeaf = false
+    var urgent = UrgentMark()
     /// The driver was told to fetch, and has not yet.
     var deliveryTold = false
 

@@ -56,7 +56,13 @@ extension GatewaySession {
     public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
         guard let stream = streams[id], stream.isConnected else { return }
         stream.deliveryTold = false
-        stream.reassembler.readable(into: &slices, limit: limits.readableSlices)
+        let last = stream.urgent.limit(from: stream.reassembler.read)
+        stream.reassembler.readable(into: &slices, limit: limits.readableSlices, upTo: last)
+    }
+
+    /// Whether what `readable` shows is one byte, to be given as urgent (out-of-band) data.
+    public func isUrgent(_ id: StreamID) -> Bool {
+        streams[id].map { $0.urgent.isNext($0.reassembler.read) } ?? false
     }
 
     func backendTook(_ count: Int, of stream: GatewayStream) {

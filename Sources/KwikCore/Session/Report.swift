@@ -74,6 +74,28 @@ public struct StreamPart: Sendable {
     }
 }
 
+/// One stream's figures as a socket shows them (TCP_INFO).
+public struct StreamFigures: Sendable {
+    /// Of the path to its primary.
+    public var path: PathSample?
+    /// Bytes taken from the program; those of them that were sent, and that the primary has acknowledged.
+    public var produced: UInt64
+    public var sent: UInt64
+    public var acknowledged: UInt64
+    /// Bytes that came in order.
+    public var received: UInt64
+
+    public init(
+        path: PathSample?, produced: UInt64, sent: UInt64, acknowledged: UInt64, received: UInt64
+    ) {
+        self.path = path
+        self.produced = produced
+        self.sent = sent
+        self.acknowledged = acknowledged
+        self.received = received
+    }
+}
+
 public struct ServerTrustReport: Sendable {
     public var server: ServerID
     /// 0 ... 1.

@@ -145,11 +145,11 @@ public struct Reassembler {
         return copy(of: Block.index(of: range.start))?.contains(range) ?? false
     }
 
-    /// Up to `limit` in-order slices, from `read` to `front`.
-    public func readable(into slices: inout [ChunkSlice], limit: Int) {
+    /// Up to `limit` in-order slices, from `read` to `front` or to `last`, whichever comes first.
+    public func readable(into slices: inout [ChunkSlice], limit: Int, upTo last: UInt64 = .max) {
         var at = read
-        while at < front, slices.count < limit, let copy = copy(of: Block.index(of: at)) {
-            let end = min(front, Block.roundDown(at) + Block.size)
+        while at < min(front, last), slices.count < limit, let copy = copy(of: Block.index(of: at)) {
+            let end = min(front, last, Block.roundDown(at) + Block.size)
             slices.append(copy.slice(ByteRange(at, end)))
             at = end
         }

@@ -1,0 +1,73 @@
+// What the sessions themselves read from the options of a program's socket, by Linux's numbers.
+
+extension SocketOption {
+    private static let socketLevel: Int32 = 1
+    private static let tcpLevel: Int32 = 6
+    private static let priorityName: Int32 = 12
+    private static let userTimeoutName: Int32 = 18
+
+    private var number: UInt32? {
+        guard value.count == 4 else { return nil }
+        return value.reversed().reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    /// SO_PRIORITY as a share of a path; nil: another option. The classes are those of linux/pkt_sched.h.
+    var weight: Int? {
+        guard level == Self.socketLevel, name == Self.priorityName, let number else { return nil }
+        switch number {
+        case 0, 3: return StreamWeight.standard
+        case 1: return 1
+        case 2: return 2
+        case 4: return 8
+        default: return 16
+        }
+    }
+
+    /// TCP_USER_TIMEOUT; nil: another option, or unset.
+    var userTimeout: Interval? {
+        guard level == Self.tcpLevel, name == Self.userTimeoutName, let number, number > 0 else { return nil }
+        return .milliseconds(Int64(number))
+    }
+}
+
+/// How much of a path a stream gets beside others: its quantum in deficit round robin, in quarters.
+enum StreamWeight {
+    static let standard = 4
+
+    static func quantum(_ bytes: Int, weight: Int) -> Int { bytes * weight / standard }
+}
+
+extension SocketOptions {
+    var weight: Int { lazy.compactMap(\.weight).last ?? StreamWeight.standard }
+    var userTimeout: Interval? { lazy.compactMap(\.userTimeout).last }
+
+    /// What frames can carry of them.
+    var bounded: SocketOptions {
+        Array(lazy.filter { $0.value.count <= WireLimit.optionValue }.prefix(WireLimit.options))
+    }
+
+    /// Takes the place of the same option's former value. False: no frame can carry it.
+    mutating func set(_ option: SocketOption) -> Bool {
+        guard option.value.count <= WireLimit.optionValue else { return false }
+        if let index = firstIndex(where: { $0.level == option.level && $0.name == option.name }) {
+            self[index] = option
+            return true
+        }
+        guard count < WireLimit.options else { return false }
+        append(option)
+        return true
+    }
+}
+
+/// Where the urgent byte of a direction stands (URGENT); only the last one counts, as in TCP.
+struct UrgentMark {
+    var offset: UInt64?
+
+    /// How far the local socket may be given bytes at once: up to the urgent byte, or that one alone.
+    func limit(from read: UInt64) -> UInt64 {
+        guard let offset, offset >= read else { return .max }
+        return offset == read ? offset + 1 : offset
+    }
+
+    func isNext(_ read: UInt64) -> Bool { offset == read }
+}
