@@ -123,7 +123,7 @@ final class ServerPath {
         switch message.payload {
         case .serverHello(let hello) where !isUp:
             guard hello.accepted else {
-                // The link goes on until the transport has returned, and tells its end to us: we must be there.
+                // The link ends when the transport has returned, and tells us: we must be there.
                 refusal = Failure(reason: hello.errorMessage, isPermanent: true)
                 link.close(.none, reason: "refused")
                 return

@@ -200,7 +200,8 @@ extension Event {
     // MARK: Promotion
 
     /// A replica has served a block that matched; the primary is gone.
-    private func orphaned(_ policy: ClientSettings.SilentPrimary, matched: Bool = true) throws -> ClientScene {
+    private func orphaned(_ policy: ClientSettings.SilentPrimary, matched: Bool = true) throws -> ClientScene
+    {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: policy))
         let world = scene.world
         let lease = try scene.mirrorLease()
@@ -255,7 +256,8 @@ extension Event {
 
     @Test("Under fail, and without a block that matched, nobody is promoted")
     func noPromotion() throws {
-        for (policy, matched) in [(.fail, true), (.promote, false)] as [(ClientSettings.SilentPrimary, Bool)] {
+        for (policy, matched) in [(.fail, true), (.promote, false)] as [(ClientSettings.SilentPrimary, Bool)]
+        {
             let scene = try orphaned(policy, matched: matched)
             let world = scene.world
             #expect(try scene.state.primary == ClientWorld.origin)

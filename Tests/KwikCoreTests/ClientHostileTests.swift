@@ -100,7 +100,8 @@ private let far = WireLimit.maximumOffset
     func contradictions() throws {
         let sum = GatewayChecks.fin(ByteRange(0, 500), GatewayWorld.content)
         let wrong: [Frame] = [
-            .fin(base: 0, final: 501, sum: sum, closed: false), .fin(base: 0, final: 499, sum: sum, closed: false),
+            .fin(base: 0, final: 501, sum: sum, closed: false),
+            .fin(base: 0, final: 499, sum: sum, closed: false),
             .fin(base: 0, final: 500, sum: sum + 1, closed: false),
             .fin(base: 1, final: 500, sum: sum, closed: false),
         ]

@@ -179,9 +179,9 @@ extension ClientScene {
         let first = ByteRange(lease.range.start, lease.range.start + Block.size)
         world.data(scene.own, ByteRange(2 * Block.size, first.end))
         #expect(world.taken[scene.stream]?.count == Int(first.end))
-        world.grantCarves(scene.own, of: scene.stream)
         world.data(lease.channel, ByteRange(first.end, lease.range.end), finished: true)
         #expect(try scene.state.isEngaged)
+        world.grantCarves(scene.own, of: scene.stream)
         #expect(world.taken[scene.stream] == GatewayWorld.content(ByteRange(0, lease.range.end)))
     }
 

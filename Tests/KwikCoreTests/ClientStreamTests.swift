@@ -10,9 +10,10 @@ private let reset: StreamEnd = .aborted(errno: 104)
     func opening() throws {
         let scene = try ClientScene.connected()
         let world = scene.world
-        #expect(world.items(scene.own).prefix(2) == [
-            .preface(Preface(stream: scene.stream, role: .stream)), .frame(.open([])),
-        ])
+        #expect(
+            world.items(scene.own).prefix(2) == [
+                .preface(Preface(stream: scene.stream, role: .stream)), .frame(.open([])),
+            ])
         #expect(world.answers[scene.stream] == [0])
         #expect(scene.own == channel(4))
     }
@@ -157,9 +158,10 @@ private let reset: StreamEnd = .aborted(errno: 104)
         #expect(world.upstream(scene.own).map(\.count).reduce(0, +) == 65_546)
         let bytes: (ByteRange) -> [UInt8] = { Array(repeating: 7, count: Int($0.count)) }
         let sum = GatewayChecks.fin(ByteRange(0, 65_546), bytes)
-        #expect(world.frames(scene.own).filter(\.isFin) == [
-            .fin(base: 0, final: 65_546, sum: sum, closed: false)
-        ])
+        #expect(
+            world.frames(scene.own).filter(\.isFin) == [
+                .fin(base: 0, final: 65_546, sum: sum, closed: false)
+            ])
         #expect(!world.session.wantsToSend(path))
     }
 

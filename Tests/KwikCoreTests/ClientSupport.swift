@@ -223,7 +223,9 @@ final class ClientWorld {
     func leases(_ path: PathID) -> [Asked] {
         opened.filter { $0.path == path && abandoned[$0] == nil && session.channels[$0] != nil }
             .compactMap { channel in
-                guard case .lease(let offset, let length, _, _, _)? = preface(channel)?.role else { return nil }
+                guard case .lease(let offset, let length, _, _, _)? = preface(channel)?.role else {
+                    return nil
+                }
                 return Asked(channel: channel, range: ByteRange(offset, offset + length))
             }
     }
@@ -289,5 +291,7 @@ struct ClientScene {
 
     func replica() throws -> ChannelID { try world.main(ClientWorld.mirrorPath) }
 
-    func mirrorLease() throws -> ClientWorld.Asked { try #require(world.leases(ClientWorld.mirrorPath).first) }
+    func mirrorLease() throws -> ClientWorld.Asked {
+        try #require(world.leases(ClientWorld.mirrorPath).first)
+    }
 }

@@ -44,7 +44,8 @@ private final class Manager {
         #expect(paths.commands(start) == [.connect(three)])
     }
 
-    @Test("Failures are waited for 1, 2, 4 and then 5 s, each within 25 %", arguments: 0..<50 as Range<UInt64>)
+    @Test(
+        "Failures are waited for 1, 2, 4 and then 5 s, each within 25 %", arguments: 0..<50 as Range<UInt64>)
     func backOff(seed: UInt64) throws {
         let paths = Manager(seed: seed)
         var now = start
