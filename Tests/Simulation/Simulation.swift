@@ -10,6 +10,8 @@ public struct Outcome: Sendable {
     public var seconds = 0.0
     public var steps: UInt64 = 0
     public var coverage = Coverage()
+    /// The furthest that a gateway read its backend ahead of a program, in bytes.
+    public var furthestAhead: UInt64 = 0
     public var programs: [ProgramOutcome] = []
 }
 
@@ -17,8 +19,8 @@ public struct ProgramOutcome: Sendable {
     /// nil: it did all it wanted.
     public var errno: Int32?
     public var read: UInt64
-    /// FNV-1a of what it read.
-    public var digest: UInt64
+    /// CRC32C of what it read.
+    public var digest: UInt32
     /// From the connect to its last byte.
     public var seconds: Double
     public var longestGap: Interval
@@ -245,6 +247,7 @@ public final class Simulation {
         outcome.violation = world.violation
         outcome.seconds = world.elapsed
         outcome.steps = world.steps
+        outcome.furthestAhead = furthestAhead
         for server in network.servers { client.count { $0.expired += server.expirations } }
         outcome.coverage = client.coverage
         for program in programs {

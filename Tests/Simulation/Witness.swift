@@ -13,8 +13,9 @@ final class Witness {
     private var expected = [UInt8](repeating: 0, count: 65_536)
     /// Bytes that the program has read.
     private(set) var read: UInt64 = 0
-    /// FNV-1a of them.
-    private(set) var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// CRC32C of them.
+    private(set) var digest: UInt32 = 0
+    private let integrity = SimIntegrity.make()
     /// The primary is at an end of its own: what comes may stop short with an error.
     var truthMayFail: Bool {
         switch reference.character {
@@ -58,13 +59,31 @@ final class Witness {
             guard produce(&reference, want) == want else {
                 return world.fail("\(name) read bytes past the \(reference.total) that its primary sends")
             }
-            for index in 0..<want where unsafe bytes[place + index] != expected[index] {
-                return world.fail("\(name) read a wrong byte at offset \(read + UInt64(index))")
+            let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[place..<(place + want)])
+            if let wrong = unsafe firstDifference(part) {
+                return world.fail("\(name) read a wrong byte at offset \(read + UInt64(wrong))")
             }
             place += want
             read += UInt64(want)
         }
-        for index in bytes.indices { digest = (digest ^ UInt64(unsafe bytes[index])) &* 0x100_0000_01b3 }
+        digest = unsafe integrity.crc32c(digest, bytes)
+    }
+
+    private func firstDifference(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        unsafe expected.withUnsafeBytes { expected in
+            var place = 0
+            while place + 8 <= bytes.count {
+                let word = unsafe bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+                let truth = unsafe expected.loadUnaligned(fromByteOffset: place, as: UInt64.self)
+                guard word == truth else { break }
+                place += 8
+            }
+            while place < bytes.count {
+                if unsafe bytes[place] != expected[place] { return place }
+                place += 1
+            }
+            return nil
+        }
     }
 
     private func produce(_ application: inout Application, _ count: Int) -> Int {

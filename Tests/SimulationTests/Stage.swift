@@ -1,0 +1,47 @@
+import KwikCore
+import Simulation
+
+/// Scenarios of a few servers with equal links, one download, and what goes wrong.
+struct Stage {
+    var characters: [Character] = [.honest, .honest, .honest]
+    var link = LinkTraits.of(megabits: 20, roundTrip: 20)
+    var size: UInt64 = 8_000_000
+    var silentPrimary = ClientSettings.SilentPrimary.fail
+    var faults: [(at: Interval, Fault)] = []
+    var workload: Workload?
+
+    /// When the download begins, since the world began.
+    static let start = Interval.milliseconds(300)
+
+    var scenario: Scenario {
+        let plans = characters.enumerated().map { index, character in
+            ServerPlan(character, roles: index == 0 ? [.origin, .replica] : [.replica])
+        }
+        let download = Workload(start: Stage.start, exchanges: [Exchange(.get, size: size, seed: 42)])
+        var scenario = Scenario(
+            seed: 1, servers: plans, routes: characters.indices.map { RoutePlan(server: $0, link) },
+            workloads: [workload ?? download])
+        scenario.settings.silentPrimary = silentPrimary
+        scenario.faults = faults
+        scenario.healAt = .seconds(faults.isEmpty ? 0 : 60)
+        return scenario
+    }
+
+    func play() -> Outcome { Simulation.run(scenario) }
+
+    /// The same download from the first server alone.
+    func alone() -> Outcome {
+        var single = self
+        single.characters = [.honest]
+        single.faults = []
+        return single.play()
+    }
+}
+
+extension ProgramOutcome {
+    /// The part of the received payload that came from the server.
+    func share(of server: UInt32) -> Double {
+        let total = received.values.reduce(0, +)
+        return Double(received[ServerID(server)] ?? 0) / Double(max(total, 1))
+    }
+}
