@@ -23,7 +23,8 @@ public enum EngineProgram {
         DaemonStart.serve(level) { loop, log throws(StartError) in
             let passed = ServiceManager.listenDescriptors().first?.fd ?? -1
             let engine = try Engine(
-                configuration, directory: try directory(configuration), listener: passed, loop: loop, log: log)
+                configuration, directory: try directory(configuration), listener: passed, loop: loop, log: log
+            )
             return { engine.stop() }
         }
     }

@@ -247,8 +247,8 @@ extension GatewaySession {
         dropped(channel, channel.use, grace: grace(channel.use, paths[id.path]))
     }
 
-    /// How long a stream waits for another channel. A client that means to end it sends RESET first; its attach
-    /// by another path may be lost with that one.
+    /// How long a stream waits for another channel. A client that means to end it sends RESET first; its
+    /// attach by another path may be lost with that one.
     private func grace(_ use: GatewayChannel.Use, _ path: GatewayPath?) -> Interval {
         if case .stream(let stream) = use, !stream.isReplica { return limits.streamGrace }
         return unknownWait(path)
