@@ -33,7 +33,7 @@ public final class LocalPump {
     private unowned let driver: SessionDriver
     private var slices: [ChunkSlice] = []
     /// The socket gave its end, or failed: nothing more is read.
-    private var readDone = false
+    public private(set) var readDone = false
     private var writeDone = false
     private var stopped = false
     /// How the end of file is to be understood, asked when it comes: whether the whole socket is closed.

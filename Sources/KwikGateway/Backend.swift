@@ -12,6 +12,7 @@ final class Backend {
     var descriptor: Int32 { socket?.raw ?? -1 }
     private var watch: Watch?
     private var pump: LocalPump?
+    private var isTCP = true
     private var header: [UInt8] = []
     /// The last read gave the urgent byte alone.
     private var wasUrgent = false
@@ -29,6 +30,7 @@ final class Backend {
         self.header = header
         do throws(Errno) {
             guard let address = Self.address(of: target) else { throw Errno(code: Self.invalid) }
+            if case .unix = target { isTCP = false }
             let fd = try StreamSocket.connect(to: address)
             socket = Descriptor(taking: fd)
             // Urgent bytes keep their place in the stream.
@@ -44,6 +46,8 @@ final class Backend {
 
     private static let invalid: Int32 = 22
     private static let inputOutput: Int32 = 5
+    private static let brokenPipe: Int32 = 32
+    private static let connectionReset: Int32 = 104
 
     private static func address(of target: GatewayService.Backend) -> SocketAddress? {
         switch target {
@@ -70,6 +74,21 @@ final class Backend {
         }
         if readiness.contains(.writable) { pump.writable() }
         if !readiness.isDisjoint(with: [.readable, .peerHangup, .hangup, .error]) { pump.readable() }
+        // A reset that comes after the end of file is told by no read.
+        if readiness.contains(.error), pump.readDone, self.pump != nil, StreamSocket.pendingError(fd) != 0 {
+            driver.input(.localAborted(stream, errno: Self.connectionReset))
+        }
+    }
+
+    /// A backend that was closed after its last byte answers ours with a reset, which Linux tells as EPIPE
+    /// (tcp_reset in CLOSE_WAIT), a Unix socket with EPIPE at once: the client has to learn that its bytes
+    /// are lost. Before the end of file EPIPE means that the backend takes no more but still writes.
+    private func write(_ fd: Int32, _ slices: [ChunkSlice]) -> IOResult {
+        let result = StreamSocket.write(fd, slices: slices)
+        if case .failed(let errno) = result, errno.code == Self.brokenPipe, isTCP || pump?.readDone == true {
+            return .failed(Errno(code: Self.connectionReset))
+        }
+        return result
     }
 
     private func connected(_ fd: Int32) {
@@ -88,7 +107,7 @@ final class Backend {
         let door = unsafe LocalPump.Socket(
             read: { [unowned self] in unsafe self.read(fd, into: $0) },
             discard: { StreamSocket.discard(fd, count: $0) },
-            write: { StreamSocket.write(fd, slices: $0) },
+            write: { [unowned self] in self.write(fd, $0) },
             wasUrgent: { [unowned self] in self.wasUrgent },
             writeUrgent: { StreamSocket.writeUrgent(fd, $0) })
         pump = LocalPump(stream: stream, socket: door, driver: driver)
