@@ -4,7 +4,8 @@ internal import Glibc
 /// The service manager: sockets it passes, what it is told, and its journal. All of it is silent where none
 /// runs.
 public enum ServiceManager {
-    /// The sockets passed at the start (sd_listen_fds(3)), now close-on-exec and the caller's. The
+    /// The sockets passed at the start (sd_listen_fds(3)), now close-on-exec, non-blocking (they are passed as
+    /// they were made, and a loop that accepts until there is none would stand still) and the caller's. The
     /// environment that told of them is cleared, so a second call finds none.
     public static func listenDescriptors() -> [(name: String, fd: Int32)] {
         var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
@@ -13,8 +14,11 @@ public enum ServiceManager {
         guard count > 0, let names = unsafe names else { return result }
         for index in 0..<Int(count) {
             let name = unsafe names[index]
-            result.append((name: unsafe name.map { text in unsafe String(cString: text) } ?? "",
-                           fd: firstDescriptor + Int32(index)))
+            let fd = firstDescriptor + Int32(index)
+            if let flags = try? Descriptor.statusFlags(fd) {
+                try? Descriptor.setStatusFlags(fd, flags | O_NONBLOCK)
+            }
+            result.append((name: unsafe name.map { text in unsafe String(cString: text) } ?? "", fd: fd))
             unsafe free(name)
         }
         unsafe free(names)
