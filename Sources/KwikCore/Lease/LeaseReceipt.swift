@@ -71,8 +71,14 @@ extension ClientSession {
         stream.book.primaryOnly.append(block)
         orphan(block, of: stream, except: server)
         stream.parts[index].mismatchesInRow += 1
-        let row = stream.parts[index].mismatchesInRow
-        if row >= Tuning.mismatchesInRow { endPart(index, of: stream, .mismatches(row), now: now) }
+        stream.parts[index].mismatches += 1
+        let part = stream.parts[index]
+        // One that strews bad blocks between good ones costs a refetch each time.
+        let strews = part.mismatches >= Tuning.mismatchesStrewn
+            && part.mismatches * Tuning.mismatchShare > part.matched
+        if strews || part.mismatchesInRow >= Tuning.mismatchesInRow {
+            endPart(index, of: stream, .mismatches(part.mismatches), now: now)
+        }
     }
 
     /// The block needs no more work: leases that have nothing else left are ended.

@@ -83,6 +83,9 @@ public enum Tuning {
 
     /// Mismatching blocks in a row that end a replica's part in a stream.
     static let mismatchesInRow = 2
+    /// So many in all end it too, if they are more than one in this many that match.
+    static let mismatchesStrewn = 4
+    static let mismatchShare = 8
     /// Streams with such an end that quarantine it.
     static let endsToQuarantine = 3
     static let quarantineFirst = Interval.seconds(60)

@@ -135,6 +135,7 @@ final class ClientStream {
         var received: UInt64 = 0
         var matched = 0
         var mismatchesInRow = 0
+        var mismatches = 0
         var ended: ReplicaEnd?
     }
 
