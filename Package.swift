@@ -72,7 +72,7 @@ let package = Package(
         program("kwikctl", ["KwikLinux", "KwikTelemetry"]),
 
         .target(name: "Simulation", dependencies: ["KwikCore"], path: "Tests/Simulation",
-                exclude: ["Mutants"], swiftSettings: strict),
+                exclude: ["Mutants", "mutants.sh"], swiftSettings: strict),
         .executableTarget(name: "kwik-simulate", dependencies: ["Simulation", "KwikCore"],
                           path: "Tests/Simulate", swiftSettings: strict),
         .executableTarget(name: "kwik-echo-door", dependencies: ["KwikPrograms", "KwikLinux", "KwikCore"],

@@ -6,7 +6,7 @@ internal import Simulation
 @main
 struct Simulate {
     static let usage = """
-        kwik-simulate --seeds N [--from S] [--threads T]
+        kwik-simulate --seeds N [--from S] [--threads T] [--until-failure]
         kwik-simulate --seed S [--ops K] [--trace]
         """
 
@@ -17,6 +17,7 @@ struct Simulate {
         var seed: UInt64?
         var operations: Int?
         var traces = false
+        var stopsAtFailure = false
     }
 
     /// How many runs before every kind of trouble has to have occurred.
@@ -34,9 +35,14 @@ struct Simulate {
         var arguments = Arguments()
         var rest = words
         while let word = rest.popFirst() {
-            if word == "--trace" {
+            switch word {
+            case "--trace":
                 arguments.traces = true
                 continue
+            case "--until-failure":
+                arguments.stopsAtFailure = true
+                continue
+            default: break
             }
             guard let text = rest.popFirst(), let number = UInt64(text) else { return nil }
             switch word {
@@ -66,7 +72,8 @@ struct Simulate {
                     let first = arguments.from + thread
                     group.addTask {
                         var part = Total()
-                        for seed in stride(from: first, to: end, by: Int(threads)) {
+                        for seed in stride(from: first, to: end, by: Int(threads))
+                        where part.failed == 0 || !arguments.stopsAtFailure {
                             part.add(Simulation.run(Scenario.random(seed: seed)), seed: seed, operations: nil)
                         }
                         return part

@@ -44,6 +44,8 @@ public final class Simulation {
 
     /// What a fair network needs after the heal besides the programs' own time.
     private static let grace = 90.0
+    /// Bytes that may come twice, besides a tenth: three times the client's own budget.
+    private static let waste: UInt64 = 786_432
     /// On a network without faults both sides have forgotten every stream after this.
     private static let settling = Interval.seconds(5)
     /// Both sides have forgotten every stream when so much time has gone by.
@@ -196,7 +198,9 @@ public final class Simulation {
     private func judge() {
         for program in programs where world.violation == nil {
             switch program.state {
-            case .done: client.count { $0.completed += 1 }
+            case .done:
+                client.count { $0.completed += 1 }
+                checkWaste(program)
             case .failed(let errno):
                 client.count { errno == Errno.timedOut ? ($0.timedOut += 1) : ($0.wereReset += 1) }
                 if !mayFail(program) {
@@ -209,6 +213,17 @@ public final class Simulation {
         }
         if furthestAhead > scenario.limits.windowPerStream + 262_144 {
             world.fail("a gateway read \(furthestAhead) bytes ahead of its program")
+        }
+    }
+
+    /// Where nothing failed, and replicas are what they should be, hardly any byte is asked for twice.
+    private func checkWaste(_ program: Program) {
+        guard scenario.faults.isEmpty, program.hasReadEverything, let read = program.witness?.read,
+            scenario.servers.allSatisfy({ $0.character == .honest })
+        else { return }
+        let total = (received[program.index] ?? [:]).values.reduce(0, +)
+        if total > read + read / 10 + Simulation.waste {
+            world.fail("\(program.name) read \(read) bytes, and \(total) were received")
         }
     }
 

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Seeded faults in the core: each patch in Mutants/ is applied to a copy of the tree, and a seed up to SEEDS has to
+# fail. A line for each; the last line is `mutants: applied=N found=N`. Exits 1 unless every mutant was found.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+swift=${SWIFT:-swift}
+seeds=${SEEDS:-1000}
+# Seconds that the runs of one mutant may take.
+patience=600
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/tree"
+(cd "$top" && tar -cf - Package.swift Sources Tests) | tar -xf - -C "$work/tree"
+cd "$work/tree" || exit 1
+
+build() {
+    "$swift" build --scratch-path "$work/build" -c release --product kwik-simulate >"$work/build.log" 2>&1
+}
+
+applied=0
+found=0
+total=0
+for patch in "$here"/Mutants/*.patch; do
+    name=$(basename "$patch" .patch)
+    total=$((total + 1))
+    if ! git apply "$patch" 2>"$work/apply.log"; then
+        echo "$name: does not apply to the core as it is: $(head -n 1 "$work/apply.log")"
+        continue
+    fi
+    if ! build; then
+        echo "$name: does not build:"
+        grep -m 3 'error:' "$work/build.log"
+        git apply -R "$patch"
+        continue
+    fi
+    applied=$((applied + 1))
+    # The shell's own word on a process that a precondition stopped is not wanted.
+    { timeout "$patience" "$work/build/release/kwik-simulate" --seeds "$seeds" --until-failure; } \
+        >"$work/run.log" 2>&1
+    status=$?
+    first=$(grep -m 1 '^seed ' "$work/run.log")
+    if [ -n "$first" ]; then
+        found=$((found + 1))
+        echo "$name: found by $first"
+    elif [ "$status" -gt 128 ]; then
+        found=$((found + 1))
+        echo "$name: found, a precondition stopped it"
+    else
+        echo "$name: NOT FOUND by $seeds seeds (exit $status)"
+    fi
+    git apply -R "$patch"
+done
+
+echo "mutants: applied=$applied found=$found"
+[ "$total" -gt 0 ] && [ "$found" -eq "$total" ]
