@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Seeded faults in the core: each patch in Mutants/ is applied to a copy of the tree, and a seed up to SEEDS has to
-# fail. A line for each; the last line is `mutants: applied=N found=N`. Exits 1 unless every mutant was found.
+# Seeded faults in the core: each patch in Mutants/ is applied to a copy of the tree, and a seed up to SEEDS
+# has to fail. A line for each; the last line is `mutants: applied=N found=N`. Exits 1 unless every mutant was
+# found.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
