@@ -4,9 +4,9 @@ internal import Glibc
 /// The service manager: sockets it passes, what it is told, and its journal. All of it is silent where none
 /// runs.
 public enum ServiceManager {
-    /// The sockets passed at the start (sd_listen_fds(3)), now close-on-exec, non-blocking (they are passed as
-    /// they were made, and a loop that accepts until there is none would stand still) and the caller's. The
-    /// environment that told of them is cleared, so a second call finds none.
+    /// The sockets passed at the start (sd_listen_fds(3)), now close-on-exec, non-blocking (they are passed
+    /// as they were made, and a loop that accepts until there is none would stand still) and the caller's.
+    /// The environment that told of them is cleared, so a second call finds none.
     public static func listenDescriptors() -> [(name: String, fd: Int32)] {
         var names: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
         let count = unsafe sd_listen_fds_with_names(1, &names)
