@@ -24,6 +24,8 @@ public final class SocketRelay {
         let chunk = Chunk(capacity: size)
         /// Read and not yet written.
         var held: ChunkSlice?
+        /// It is one byte of urgent data.
+        var isUrgent = false
         /// The reading side gave its end of file.
         var hasEnded = false
         /// The end of file was passed on, or the writing side takes no more.
@@ -114,7 +116,9 @@ public final class SocketRelay {
         guard !up.isDone else { return 0 }
         if up.held == nil, !up.hasEnded {
             switch unsafe connection.read(into: up.room) {
-            case .count(let count): up.held = ChunkSlice(up.chunk, offset: 0, count: count)
+            case .count(let count):
+                up.held = ChunkSlice(up.chunk, offset: 0, count: count)
+                up.isUrgent = connection.wasUrgent
             case .wouldBlock: return 0
             case .endOfFile: up.hasEnded = true
             case .failed:
@@ -123,7 +127,9 @@ public final class SocketRelay {
             }
         }
         if let slice = up.held {
-            switch StreamSocket.write(socket, slices: [slice]) {
+            let result = up.isUrgent
+                ? StreamSocket.writeUrgent(socket, slice) : StreamSocket.write(socket, slices: [slice])
+            switch result {
             case .count(let count):
                 up.wrote(count)
                 return count
@@ -142,7 +148,7 @@ public final class SocketRelay {
     private func pumpDown() -> Int {
         guard !down.isDone, !isOver else { return 0 }
         if down.held == nil, !down.hasEnded {
-            switch unsafe StreamSocket.read(socket, into: down.room) {
+            switch readSocket() {
             case .count(let count): down.held = ChunkSlice(down.chunk, offset: 0, count: count)
             case .wouldBlock: return 0
             case .endOfFile: down.hasEnded = true
@@ -152,7 +158,7 @@ public final class SocketRelay {
             }
         }
         if let slice = down.held {
-            switch connection.write([slice]) {
+            switch down.isUrgent ? connection.writeUrgent(slice) : connection.write([slice]) {
             case .count(let count):
                 down.wrote(count)
                 return count
@@ -169,6 +175,20 @@ public final class SocketRelay {
         connection.close(.finished(closed: false))
         down.isDone = true
         return 0
+    }
+
+    private func readSocket() -> IOResult {
+        down.isUrgent = StreamSocket.isAtMark(socket)
+        guard down.isUrgent else { return unsafe StreamSocket.read(socket, into: down.room) }
+        // The socket is the program's: it may have chosen to have urgent bytes in their place.
+        let isInline = (try? StreamSocket.intOption(socket, SOL_SOCKET, SO_OOBINLINE)) ?? 0 != 0
+        let room = unsafe UnsafeMutableRawBufferPointer(rebasing: down.room.prefix(1))
+        if isInline { return unsafe StreamSocket.read(socket, into: room) }
+        let urgent = unsafe StreamSocket.receive(socket, into: room, flags: Int32(MSG_OOB))
+        guard case .failed = urgent else { return urgent }
+        // It was read before, and the next read passes it over.
+        down.isUrgent = false
+        return unsafe StreamSocket.read(socket, into: down.room)
     }
 
     /// The socket failed: what it gave before has been read.

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,21 @@ static void echo(int fd)
 static void greet(int fd)
 {
     write_all(fd, "hello", 5);
+}
+
+/* Two bytes in line and one out of band, and the same way back with what came. */
+static void urgent(int fd)
+{
+    char text[8] = "";
+    struct pollfd entry = {.fd = fd, .events = POLLPRI};
+    for (int i = 0; i < 3; i++) {
+        if (poll(&entry, 1, 5000) != 1 || recv(fd, text, 1, MSG_OOB) != 1
+            || recv(fd, text + 1, 2, MSG_WAITALL) != 2)
+            return;
+        write_all(fd, text + 1, 2);
+        (void)send(fd, text, 1, MSG_OOB | MSG_NOSIGNAL);
+    }
+    echo(fd);
 }
 
 /* One byte in, ten out, then RST. */
@@ -151,7 +167,7 @@ int main(void)
         const char *name;
         void (*serve)(int);
     } kinds[] = {{"ECHO", echo}, {"GREET", greet}, {"RESET", reset}, {"OBSERVE", observe}, {"REPORT", report},
-                 {"DEAF", deaf}};
+                 {"DEAF", deaf}, {"URGENT", urgent}};
     static struct listener listeners[sizeof(kinds) / sizeof(kinds[0])];
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         pthread_t thread;

@@ -9,19 +9,47 @@ set -eu
 fuzz=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$fuzz/../.." && pwd)
 seconds=${FUZZ_SECONDS:-30}
-[ $# -gt 0 ] || set -- kdp
+[ $# -gt 0 ] || set -- kdp programs
+flags="-swift-version 6 -strict-memory-safety -warnings-as-errors -O -g -parse-as-library"
+flags="$flags -sanitize=fuzzer,address"
+
+# A C door: its object file and the module map that Swift finds it by, in $out.
+door() { # name
+    printf 'module %s { header "%s" export * }\n' "$1" "$root/Sources/$1/include/$1.h" >"$out/$1.modulemap"
+    objects="$objects $out/$1.o"
+    "${CC:-cc}" -std=gnu11 -O2 -g -I "$root/Sources/$1/include" -r -nostdlib -o "$out/$1.o" \
+        "$root/Sources/$1"/*.c
+    doors="$doors -Xcc -fmodule-map-file=$out/$1.modulemap"
+}
+
+module() { # name
+    objects="$objects $out/$1.o"
+    # shellcheck disable=SC2046,SC2086
+    swiftc $flags -enable-upcoming-feature InternalImportsByDefault -enable-testing -wmo -module-name "$1" \
+        -I "$out" $doors -emit-module -emit-module-path "$out/$1.swiftmodule" -c -o "$out/$1.o" \
+        $(find -L "$root/Sources/$1" -name '*.swift' | sort)
+}
 
 for target in "$@"; do
+    out=$root/.build/fuzz/$target
+    objects="" doors="" sources=""
+    mkdir -p "$out/corpus"
     case $target in
-    kdp) sources=$(find -L "$root/Sources/KwikCore" -name '*.swift' | sort) ;;
+    kdp)
+        # Compiled with what it tests, as one module: it sees what tests see.
+        sources=$(find -L "$root/Sources/KwikCore" -name '*.swift' | sort)
+        ;;
+    programs)
+        door CLinux
+        door CSystemd
+        for name in KwikCore KwikLinux KwikPrograms; do module $name; done
+        objects="$objects -lsystemd"
+        ;;
     *) echo "build.sh: unknown target $target" >&2; exit 2 ;;
     esac
-    out=$root/.build/fuzz/$target
-    mkdir -p "$out/corpus"
-    # The target is compiled with what it tests, as one module: it sees what tests see.
     # shellcheck disable=SC2086
-    swiftc -swift-version 6 -strict-memory-safety -warnings-as-errors -O -g -parse-as-library \
-        -sanitize=fuzzer,address -module-name Fuzz -o "$out/fuzz" $sources "$fuzz/$target/main.swift"
+    swiftc $flags -module-name Fuzz -I "$out" $doors -o "$out/fuzz" $sources \
+        "$fuzz/$target/main.swift" $objects
     [ "$seconds" -gt 0 ] || continue
     # Swift's own backtraces would take the crash from libFuzzer.
     SWIFT_BACKTRACE=enable=no "$out/fuzz" -max_total_time="$seconds" -max_len=8192 -rss_limit_mb=1024 \
