@@ -13,6 +13,8 @@ final class Program {
     /// The program's connect has not been answered.
     private(set) var isPending = true
     private var isOver = false
+    /// The session knows that the program has closed.
+    private var isClosedTold = false
 
     init(
         _ connection: ProgramConnection, stream: StreamID, session: ClientSession, driver: SessionDriver,
@@ -29,7 +31,10 @@ final class Program {
             wasUrgent: { [unowned connection] in connection.wasUrgent },
             writeUrgent: { [unowned connection] in connection.writeUrgent($0) })
         pump = LocalPump(stream: stream, socket: socket, driver: driver)
-        pump.isClosed = { [unowned connection] in connection.isClosedByProgram }
+        pump.isClosed = { [unowned self] in
+            self.isClosedTold = self.connection.isClosedByProgram
+            return self.isClosedTold
+        }
         connection.onOption = { [unowned driver, unowned session] option in
             driver.call { _, actions in session.setOption(option, for: stream, into: &actions) }
         }
@@ -51,6 +56,11 @@ final class Program {
         }
         if readiness.contains(.writable) { pump.writable() }
         if !readiness.isDisjoint(with: [.readable, .peerHangup, .hangup, .error]) { pump.readable() }
+        // The close that follows a SHUT_WR is told by no read.
+        if !isOver, pump.readDone, !isClosedTold, connection.isClosedByProgram {
+            isClosedTold = true
+            driver.input(.localEnded(stream, closed: true))
+        }
     }
 
     func opened(errno: Int32, local: [UInt8], peer: [UInt8]) {
