@@ -340,7 +340,7 @@ extension ClientSession {
                 // Both directions were whole: a primary that is attached to once more has forgotten the
                 // stream.
                 stream.ownEnded = true
-            } else if code != .none || !openAgain(stream, now: now) {
+            } else if !openAgain(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .replica:
