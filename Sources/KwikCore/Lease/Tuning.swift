@@ -46,6 +46,8 @@ public enum Tuning {
     static let bulkTime = Interval.milliseconds(100)
     /// Upstream bytes kept from the first one on, for replay to replicas.
     static let replayLimit: UInt64 = 64 << 10
+    /// Upstream bytes that are sent at once when the program resets, if there is credit for them.
+    static let beforeReset = 64 << 10
     /// What follows an upstream write stays with the primary: Date and its like stand there.
     static let primaryAfterWrite: UInt64 = 16 << 10
 

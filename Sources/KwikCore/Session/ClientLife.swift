@@ -152,7 +152,8 @@ extension ClientSession {
         // No errno would tell a program that all is well.
         let errno = told == 0 ? ErrorNumber.connectionReset : told
         if let own = stream.own, channels[own] != nil {
-            send(.reset(errno: errno, offset: stream.up.produced), on: own)
+            // What was not sent never will be.
+            send(.reset(errno: errno, offset: stream.upSent), on: own)
             out.append(.finish(own))
             out.append(.stop(own, .none))
         }

@@ -122,7 +122,21 @@ extension ClientSession {
 
     func localAborted(_ id: StreamID, errno: Int32) {
         guard let stream = stream(id) else { return }
+        sendBeforeReset(stream)
         abort(stream, errno: errno)
+    }
+
+    /// TCP has sent what its windows allow before the program can reset: the backend reads that, then the
+    /// error.
+    private func sendBeforeReset(_ stream: ClientStream) {
+        guard case .open = stream.phase, stream.upEnd == nil, let own = stream.own, let path = path(own.path)
+        else { return }
+        var sent = 0
+        while sent < Tuning.beforeReset {
+            let count = pullOwn(stream, path: path)
+            if count == 0 { break }
+            sent += count
+        }
     }
 
     func localDeaf(_ id: StreamID, now: Instant) {
