@@ -81,7 +81,7 @@ golden: dependencies-test ## texts and messages against their recorded form
 proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
 	@$(call counted,Sources/CKwikMessages/regenerate.sh --check)
 
-conformance: dependencies-test build ## programs and third-party suites under the shim (10 minutes)
+conformance: dependencies-test build ## the shim against native sockets
 	@$(call counted,Tests/Conformance/run.sh)
 
 bench: dependencies-demo build ## 1 GiB on loopback; build/bench.json [COMPARE=earlier.json]
