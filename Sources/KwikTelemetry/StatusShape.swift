@@ -89,7 +89,7 @@ public enum StatusShape {
     private static func path(_ report: PathReport, name: (ServerID) -> String) -> JSON {
         .object([
             ("id", .integer(Int64(report.path.value))), ("server", .string(name(report.server))),
-            ("kind", .string("direct")), ("state", .string(report.state.rawValue)),
+            ("kind", .string(report.kind.rawValue)), ("state", .string(report.state.rawValue)),
             ("rtt_ms", .number(round(report.srtt.milliseconds, digits: 2))),
             ("rate_mbps", .number(round(report.rate * 8e-6, digits: 2))),
             ("received_bytes", JSON(report.received)), ("sent_bytes", JSON(report.sent)),

@@ -86,9 +86,10 @@ final class ClientWorld {
 
     func up(
         _ path: PathID = path, _ server: ServerID = origin, _ roles: Roles = [.origin, .replica],
-        resumed: Bool = true
+        interface: InterfaceID = .any, resumed: Bool = true
     ) {
-        handle(.pathUp(path, PathTraits(server: server, roles: roles, resumed: resumed)))
+        let name = PathName(server: server, interface: interface)
+        handle(.pathUp(path, PathTraits(name: name, kind: .direct, roles: roles, resumed: resumed)))
         let sample = PathSample(
             srtt: .milliseconds(10), rttVariation: .milliseconds(2), probeTimeout: .milliseconds(43),
             congestionWindow: 1 << 20, inFlight: 0)
@@ -101,10 +102,12 @@ final class ClientWorld {
 
     // MARK: The program
 
-    func open(_ options: SocketOptions = []) throws -> StreamID { try #require(openIfPossible(options)) }
+    func open(_ options: SocketOptions = [], _ restriction: PathRestriction = .none) throws -> StreamID {
+        try #require(openIfPossible(options, restriction))
+    }
 
-    func openIfPossible(_ options: SocketOptions = []) -> StreamID? {
-        call { session.open(options, now: now, into: &$0) }
+    func openIfPossible(_ options: SocketOptions = [], _ restriction: PathRestriction = .none) -> StreamID? {
+        call { session.open(options, restriction: restriction, now: now, into: &$0) }
     }
 
     /// The server is at fault on the stream's channel, and again on each that takes its place.

@@ -32,12 +32,11 @@ private var report: SessionReport {
     var report = SessionReport()
     report.paths = [
         PathReport(
-            path: PathID(1), server: ServerID(1), state: .active, srtt: .microseconds(12_345),
-            rate: 6_250_000,
-            received: 1_610_612_736, sent: 4_096, streams: 2),
+            path: PathID(1), name: PathName(server: ServerID(1)), kind: .direct, state: .active,
+            srtt: .microseconds(12_345), rate: 6_250_000, received: 1_610_612_736, sent: 4_096, streams: 2),
         PathReport(
-            path: PathID(2), server: ServerID(2), state: .suspect, srtt: .milliseconds(150), rate: 0,
-            received: 1_023, sent: 0, streams: 0),
+            path: PathID(2), name: PathName(server: ServerID(2)), kind: .direct, state: .suspect,
+            srtt: .milliseconds(150), rate: 0, received: 1_023, sent: 0, streams: 0),
     ]
     report.streams = [stream(4, delivered: 3 << 30), stream(8, delivered: 0)]
     report.servers = [

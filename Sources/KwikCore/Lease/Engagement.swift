@@ -12,7 +12,7 @@ extension ClientSession {
 
     private func isCandidate(_ path: ClientPath, for stream: ClientStream, now: Instant) -> Bool {
         guard path.isActive, path.traits.roles.contains(.replica), path.server != stream.primary,
-            !trust.isQuarantined(path.server, now: now)
+            stream.allows(path), !trust.isQuarantined(path.server, now: now)
         else { return false }
         guard let index = stream.part(of: path.server) else { return true }
         return stream.parts[index].ended == .parked || stream.parts[index].ended == .pathDown

@@ -23,7 +23,7 @@ extension ClientSession {
 
     private func candidates(_ stream: ClientStream) -> [Candidate] {
         var all: [Candidate] = []
-        if let primary = stream.primary, let path = activePath(to: primary) {
+        if let primary = stream.primary, let path = activePath(to: primary, for: stream) {
             all.append(Candidate(path: path, part: nil))
         }
         for index in stream.parts.indices where stream.parts[index].ended == nil {

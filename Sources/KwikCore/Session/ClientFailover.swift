@@ -27,7 +27,7 @@ extension ClientSession {
                 guard stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
                 assignPrimary(stream, now: now)
             case .open:
-                guard stream.primary == traits.server, !stream.isSettled,
+                guard stream.primary == traits.server, !stream.isSettled, stream.allows(path),
                     stream.own.flatMap({ self.path($0.path) }) == nil
                 else { continue }
                 if traits.resumed {
@@ -107,7 +107,7 @@ extension ClientSession {
             case .open, .lingering:
                 // What the program left behind, and its FIN, may not have arrived.
                 stream.phase = .open
-                if let other = activePath(to: gone.server) {
+                if let other = activePath(to: gone.server, for: stream) {
                     reattach(stream, to: other, now: now)
                 } else if stream.silentSince == nil {
                     stream.silentSince = now
@@ -124,7 +124,7 @@ extension ClientSession {
         switch stream.phase {
         case .connecting: reopen(stream, now: now)
         case .open:
-            guard let path = activePath(to: primary) else { return false }
+            guard let path = activePath(to: primary, for: stream) else { return false }
             reattach(stream, to: path, now: now)
         case .waiting, .lingering: return false
         }
@@ -134,7 +134,10 @@ extension ClientSession {
     /// Nothing was exchanged yet: another origin can be the primary just as well.
     private func reopen(_ stream: ClientStream, now: Instant) {
         let before = stream.own
-        guard paths.contains(where: { $0.isActive && $0.traits.roles.contains(.origin) }) else {
+        let hasOther = paths.contains {
+            $0.isActive && $0.traits.roles.contains(.origin) && stream.allows($0)
+        }
+        guard hasOther else {
             if stream.silentSince == nil { stream.silentSince = now }
             return
         }

@@ -4,7 +4,8 @@ extension ClientSession {
     /// Gives a stream its primary: the first configured origin whose path is up.
     func assignPrimary(_ stream: ClientStream, now: Instant) {
         var best: ClientPath?
-        for path in paths where path.isActive && path.traits.roles.contains(.origin) {
+        for path in paths
+        where path.isActive && path.traits.roles.contains(.origin) && stream.allows(path) {
             if best.map({ path.server < $0.server }) ?? true { best = path }
         }
         guard let path = best else { return }
@@ -83,7 +84,7 @@ extension ClientSession {
     private func window(_ stream: ClientStream) -> UInt64 {
         var total = 0.0
         var longest = Interval.zero
-        for path in paths where path.isActive {
+        for path in paths where path.isActive && stream.allows(path) {
             guard path.server == stream.primary || stream.part(of: path.server) != nil else { continue }
             total += path.estimate
             longest = max(longest, path.sample.srtt + path.horizon)

@@ -7,10 +7,10 @@ extension ClientSession {
             for stream in streams where uses(path, stream) { count += 1 }
             report.paths.append(
                 PathReport(
-                    path: path.id, server: path.server, state: path.liveness.state, srtt: path.sample.srtt,
+                    path: path.id, name: path.traits.name, kind: path.traits.kind,
+                    state: path.liveness.state, srtt: path.sample.srtt,
                     rate: path.rate.recent(srtt: path.sample.srtt, now: now), received: path.received,
-                    sent: path.sent,
-                    streams: count))
+                    sent: path.sent, streams: count))
         }
         for stream in streams { report.streams.append(streamReport(stream)) }
         report.servers = trust.report(now: now)

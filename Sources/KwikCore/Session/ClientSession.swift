@@ -40,12 +40,16 @@ public final class ClientSession {
     /// A program connects. The answer is `Action.opened`.
     ///
     /// Returns nil when the session holds as many streams as it may.
-    public func open(_ options: SocketOptions, now: Instant, into actions: inout [Action]) -> StreamID? {
+    public func open(
+        _ options: SocketOptions, restriction: PathRestriction = .none, now: Instant,
+        into actions: inout [Action]
+    ) -> StreamID? {
         guard streams.count < ClientLimit.streams else { return nil }
         swap(&out, &actions)
         defer { swap(&out, &actions) }
         let stream = ClientStream(
-            id: StreamID(nextStream), options: options.bounded, integrity: integrity, now: now)
+            id: StreamID(nextStream), options: options.bounded, restriction: restriction,
+            integrity: integrity, now: now)
         nextStream += 2
         streams.append(stream)
         assignPrimary(stream, now: now)
@@ -96,8 +100,14 @@ public final class ClientSession {
         return earliest == .never ? nil : earliest
     }
 
-    /// Whether any path answers.
-    public var isReachable: Bool { paths.contains { $0.isActive } }
+    /// Whether any path answers that a stream may begin on: a replica or a relay alone serves nobody.
+    public var isReachable: Bool { isReachable(.none) }
+
+    public func isReachable(_ restriction: PathRestriction) -> Bool {
+        paths.contains {
+            $0.isActive && $0.traits.roles.contains(.origin) && restriction.allows($0.traits.name)
+        }
+    }
 
     func path(_ id: PathID) -> ClientPath? { paths.first { $0.id == id } }
 
@@ -112,10 +122,10 @@ public final class ClientSession {
         return low < streams.count && streams[low].id == id ? streams[low] : nil
     }
 
-    /// The best active path to a server: the one of the least srtt.
-    func activePath(to server: ServerID) -> ClientPath? {
+    /// The best active path to a server that the stream may use: the one of the least srtt.
+    func activePath(to server: ServerID, for stream: ClientStream) -> ClientPath? {
         var best: ClientPath?
-        for path in paths where path.server == server && path.isActive {
+        for path in paths where path.server == server && path.isActive && stream.allows(path) {
             if best.map({ path.sample.srtt < $0.sample.srtt }) ?? true { best = path }
         }
         return best

@@ -3,6 +3,7 @@ final class ClientStream {
     let id: StreamID
     /// As they are now; the primary was, or will be, told each.
     var options: SocketOptions
+    private let restriction: PathRestriction
     let openedAt: Instant
     /// Nothing refers to it any more: it leaves the list at the end of the turn.
     var released = false
@@ -139,13 +140,19 @@ final class ClientStream {
         var ended: ReplicaEnd?
     }
 
-    init(id: StreamID, options: SocketOptions, integrity: Integrity, now: Instant) {
+    init(
+        id: StreamID, options: SocketOptions, restriction: PathRestriction, integrity: Integrity, now: Instant
+    ) {
         self.id = id
         self.options = options
+        self.restriction = restriction
         openedAt = now
         up = SendWindow(integrity: integrity, maximum: .max, sumsFromStart: true)
         down = Reassembler(integrity: integrity)
     }
+
+    /// Whether the stream may use the path: its program may have bound its socket.
+    func allows(_ path: ClientPath) -> Bool { restriction.allows(path.traits.name) }
 
     /// The servers that may hold copies.
     var servers: [ServerID] { parts.map(\.server) }

@@ -146,9 +146,9 @@ public final class GatewaySession {
             let window = Double(path.sample?.congestionWindow ?? 0)
             report.paths.append(
                 PathReport(
-                    path: path.id, server: path.traits.server, state: .active, srtt: srtt,
-                    rate: srtt > .zero ? window / srtt.seconds : 0, received: path.received, sent: path.sent,
-                    streams: count))
+                    path: path.id, name: path.traits.name, kind: path.traits.kind, state: .active,
+                    srtt: srtt, rate: srtt > .zero ? window / srtt.seconds : 0, received: path.received,
+                    sent: path.sent, streams: count))
         }
         let server = report.paths.first?.server ?? ServerID(0)
         for stream in streams.values.sorted(by: { $0.id < $1.id }) {

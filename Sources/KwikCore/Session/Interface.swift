@@ -77,17 +77,28 @@ public enum Input {
 
 /// What a session knows of the far end of a path when it comes up.
 public struct PathTraits: Sendable {
-    public var server: ServerID
+    public var name: PathName
+    public var kind: PathKind
     public var roles: Roles
     /// At the client: whether this gateway process already knew the session. False after a gateway restarted.
     public var resumed: Bool
 
     @inlinable
-    public init(server: ServerID, roles: Roles, resumed: Bool) {
-        self.server = server
+    public init(name: PathName, kind: PathKind, roles: Roles, resumed: Bool) {
+        self.name = name
+        self.kind = kind
         self.roles = roles
         self.resumed = resumed
     }
+
+    /// Of the path to a server whose interface is of no importance.
+    @inlinable
+    public init(server: ServerID, roles: Roles, resumed: Bool) {
+        self.init(name: PathName(server: server), kind: .direct, roles: roles, resumed: resumed)
+    }
+
+    @inlinable
+    public var server: ServerID { name.server }
 }
 
 /// What a session asks of its driver, to be carried out in order.

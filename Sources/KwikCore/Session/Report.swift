@@ -8,7 +8,8 @@ public struct SessionReport: Sendable {
 
 public struct PathReport: Sendable {
     public var path: PathID
-    public var server: ServerID
+    public var name: PathName
+    public var kind: PathKind
     public var state: PathState
     public var srtt: Interval
     /// Bytes per second, at the receiver.
@@ -20,12 +21,12 @@ public struct PathReport: Sendable {
     public var streams: Int
 
     public init(
-        path: PathID, server: ServerID, state: PathState, srtt: Interval, rate: Double, received: UInt64,
-        sent: UInt64,
-        streams: Int
+        path: PathID, name: PathName, kind: PathKind, state: PathState, srtt: Interval, rate: Double,
+        received: UInt64, sent: UInt64, streams: Int
     ) {
         self.path = path
-        self.server = server
+        self.name = name
+        self.kind = kind
         self.state = state
         self.srtt = srtt
         self.rate = rate
@@ -33,6 +34,8 @@ public struct PathReport: Sendable {
         self.sent = sent
         self.streams = streams
     }
+
+    public var server: ServerID { name.server }
 }
 
 public struct StreamReport: Sendable {
