@@ -2,28 +2,30 @@
 # Installs the Debian packages that Kwik is built, demonstrated or tested with, and says which.
 # Does nothing, and needs no network, when all are there.
 #
-#   packaging/dependencies.sh build|demo|test|system|deb [--list]
+#   packaging/dependencies.sh build|demo|test|system|matrix|deb [--list]
 #
 # The sets grow: demo contains build, test contains demo, system (for make system-test) contains test;
-# deb is build and the packaging tools.
+# matrix (for make matrix) is demo and what is measured beside Kwik; deb is build and the packaging tools.
 # --list prints what is missing and installs nothing.
 set -eu
 
 build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
        libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev"
 demo="nginx curl openssl python3"
-test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc"
+test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc iproute2"
 # Real programs and their servers; python3 is Debian's own, which python3-pip belongs to.
 system="rsync openssh-client openssh-server netcat-openbsd socat postgresql redis-server redis-tools
         vsftpd lftp nodejs default-jdk-headless perl python3-pip"
+matrix="iproute2 aria2"
 
 case "${1:-}" in
     build) wanted="$build" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
     system) wanted="$build $demo $test $system" ;;
+    matrix) wanted="$build $demo $matrix" ;;
     deb) wanted="$build debhelper dpkg-dev" ;;
-    *) echo "usage: $0 build|demo|test|system|deb [--list]" >&2; exit 2 ;;
+    *) echo "usage: $0 build|demo|test|system|matrix|deb [--list]" >&2; exit 2 ;;
 esac
 
 # A program that is there under another package's name (nginx-full, a newer gcc) is there.
@@ -31,6 +33,8 @@ present() {
     case "$1" in
         make | gcc | g++ | curl | openssl | git | wget | mandoc | rsync | socat | redis-server | lftp | perl)
             command -v "$1" >/dev/null ;;
+        iproute2) command -v ip >/dev/null ;;
+        aria2) command -v aria2c >/dev/null ;;
         nodejs) command -v node >/dev/null ;;
         # What runs a source file.
         default-jdk-headless) command -v javac >/dev/null ;;

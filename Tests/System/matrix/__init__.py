@@ -1,0 +1,1 @@
+"""Measurements over emulated links: what `make matrix` runs."""

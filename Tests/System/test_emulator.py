@@ -1,0 +1,210 @@
+"""The link emulator does what its links say: measured in real namespaces, with datagrams."""
+
+import math
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from matrix.network import Link, Network, missing_privilege
+
+PORT = 5000
+HEADERS = 28
+PROBE = pathlib.Path(__file__).parent / "matrix" / "probe.py"
+# A measurement on a machine with other work is taken again this often; the median counts.
+TIMES = 3
+
+
+def median_of(measure, times=TIMES):
+    return statistics.median(measure() for _ in range(times))
+
+
+class EmulatorCase(unittest.TestCase):
+    links = [Link("a", rate=20, rtt=40)]
+
+    def setUp(self):
+        problem = missing_privilege()
+        if problem:
+            self.fail(f"the emulator can't be tested here: {problem}")
+        self.directory = tempfile.TemporaryDirectory(prefix="kwik-emulator-")
+        self.addCleanup(self.directory.cleanup)
+        self.network = Network(self.links, pathlib.Path(self.directory.name))
+        self.network.__enter__()
+        self.addCleanup(self.network.__exit__)
+        self.echo = self.network.start("server", [sys.executable, PROBE, "echo", PORT])
+        self.addCleanup(self.echo.wait)
+        self.addCleanup(self.echo.kill)
+        self.sink = self.network.start("client", [sys.executable, PROBE, "count", PORT],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end_sink)
+        # A first answer tells that both listen.
+        for _ in range(100):
+            if self.round_trips(1):
+                break
+        self.ask_sink()
+
+    def end_sink(self):
+        self.sink.stdin.close()
+        self.sink.stdout.close()
+        self.sink.wait()
+
+    def ask_sink(self):
+        """(datagrams, seconds from the first to the last, bytes after the first) since the last time."""
+        self.sink.stdin.write("\n")
+        self.sink.stdin.flush()
+        count, seconds, size = self.sink.stdout.readline().split()
+        return int(count), float(seconds), int(size)
+
+    def round_trips(self, count, link=0, every=0.004):
+        """Milliseconds of each of `count` echoes that came back."""
+        result = self.network.run("client", [
+            sys.executable, PROBE, "ping", self.network.address(link), PORT, count, every],
+            capture_output=True, text=True, check=True)
+        return [float(line) for line in result.stdout.split()]
+
+    def send(self, count, size, mbps, link=0):
+        """Datagrams of `size` bytes, headers included, from the server; waits until the last has come."""
+        self.network.run("server", [sys.executable, PROBE, "send", self.network.local(link), PORT, count,
+                                    size - HEADERS, mbps], check=True)
+        time.sleep(0.3)
+        return self.ask_sink()
+
+    def rate(self, link=0, mbps=40, seconds=0.6):
+        """Mbit/s that arrive where more is sent."""
+        count = int(mbps * 1e6 / 8 / 1500 * seconds)
+        _, took, size = self.send(count, 1500, mbps, link)
+        return size * 8 / took / 1e6
+
+    def down(self, link="a"):
+        return self.network.emulator.ask("stats")["links"][link]["down"]
+
+
+class OneLink(EmulatorCase):
+    def test_rate(self):
+        self.assertAlmostEqual(median_of(self.rate), 20, delta=0.6)
+
+    def test_rate_changes_while_running(self):
+        self.network.emulator.tell("set a down rate=5")
+        self.assertAlmostEqual(median_of(lambda: self.rate(mbps=10)), 5, delta=0.15)
+
+    def test_changes_can_be_planned(self):
+        self.network.emulator.tell("after 400 kill a both", "after 600 restore a both")
+        # 0.2 s of 0.8 and what was on its way, wherever within them the machine starts the probe.
+        self.assertIn(len(self.round_trips(200)), range(120, 171))
+
+    def test_round_trip(self):
+        times = median_of(lambda: statistics.median(self.round_trips(50)))
+        self.assertGreaterEqual(times, 40)
+        self.assertLess(times, 41)
+
+    def test_the_queue_drops_at_its_limit_and_delays_by_it(self):
+        self.network.emulator.tell("set a down queue=30000", "clear")
+        count, seconds, _ = self.send(100, 1000, 0)
+        # 30 fit when the first comes; some leave while the burst is read.
+        self.assertGreaterEqual(count, 30)
+        self.assertLessEqual(count, 36)
+        counts = self.down()
+        self.assertEqual(counts["overflow"], 100 - count)
+        self.assertEqual(counts["queue_peak"], 30000)
+        self.assertGreaterEqual(seconds, (count - 1) * 8000 / 20e6 - 0.001)
+
+    def test_loss(self):
+        self.network.emulator.tell("set a down rate=1000 loss=2 queue=100000000", "clear")
+        sent = 8000
+        count, _, _ = self.send(sent, 200, 40)
+        expected, spread = sent * 0.02, math.sqrt(sent * 0.02 * 0.98)
+        self.assertAlmostEqual(self.down()["lost"], expected, delta=5 * spread)
+        self.assertEqual(count, sent - self.down()["lost"])
+
+    def test_a_killed_link_is_silent_and_a_restored_one_is_not(self):
+        self.network.emulator.tell("kill a both")
+        self.assertEqual(self.round_trips(20), [])
+        self.network.emulator.tell("restore a both")
+        self.assertEqual(len(self.round_trips(20)), 20)
+        self.network.emulator.tell("kill a down")
+        self.assertEqual(self.send(20, 1000, 1)[0], 0)
+        self.assertEqual(self.down()["dead"], 20)
+
+    def test_jitter_delays_without_reordering(self):
+        self.network.emulator.tell("set a both jitter=25")
+        times = self.round_trips(200)
+        self.assertGreaterEqual(min(times), 40)
+        self.assertLessEqual(statistics.quantiles(times, n=20)[-1], 91)
+        self.assertGreater(max(times) - min(times), 15)
+        self.assertEqual(self.reordered(), 0)
+
+    def test_reordering_where_asked(self):
+        self.network.emulator.tell("set a both jitter=25 reorder=1")
+        self.assertGreater(self.reordered(), 10)
+
+    def reordered(self):
+        result = self.network.run("client", [
+            sys.executable, PROBE, "order", self.network.address(0), PORT, 200, 0.002],
+            capture_output=True, text=True, check=True)
+        return int(result.stdout)
+
+    def test_large_segments_are_packets_on_the_link(self):
+        """TCP gives its device segments of 64 KB where it can; the link counts packets of its MTU."""
+        self.network.emulator.tell("clear")
+        self.send_tcp(1 << 20)
+        counts = self.down()
+        self.assertLessEqual(counts["out_bytes"] / counts["out_packets"], 1500)
+        self.assertGreaterEqual(counts["out_packets"], (1 << 20) // 1448)
+        self.assertEqual(counts["refused"], 0)
+
+    def send_tcp(self, size):
+        receiver = self.network.start("client", [sys.executable, PROBE, "receive", PORT + 1],
+                                      stdout=subprocess.PIPE, text=True)
+        self.addCleanup(receiver.stdout.close)
+        self.assertEqual(receiver.stdout.readline(), "listening\n")
+        self.network.run("server", [sys.executable, PROBE, "stream", self.network.local(0), PORT + 1, size],
+                         check=True)
+        self.assertEqual(int(receiver.stdout.readline()), size)
+        receiver.wait()
+
+    def test_bad_commands_are_refused(self):
+        for text in ("set", "set b both rate=1", "set a both speed=1", "set a both rate=-1", "after x stats",
+                     "set a both rate=nan", "nonsense", "after 5"):
+            with self.assertRaises(Exception, msg=text):
+                self.network.emulator.ask(text)
+        self.assertIn("a", self.network.emulator.ask("stats")["links"])
+
+
+class TwoLinks(EmulatorCase):
+    links = [Link("a", rate=20, rtt=20), Link("b", rate=10, rtt=60, shares="a")]
+
+    def test_a_shared_queue_is_one_rate_and_two_delays(self):
+        self.assertAlmostEqual(statistics.median(self.round_trips(30, 0)), 20.3, delta=0.8)
+        self.assertAlmostEqual(statistics.median(self.round_trips(30, 1)), 60.3, delta=0.8)
+
+        def both():
+            argv = [sys.executable, PROBE, "send", self.network.local(1), PORT, 1000, 1500 - HEADERS, 20]
+            other = self.network.start("server", argv)
+            self.network.run("server", [*argv[:3], self.network.local(0), *argv[4:]], check=True)
+            other.wait()
+            time.sleep(0.4)
+            _, took, size = self.ask_sink()
+            return size * 8 / took / 1e6
+        self.assertAlmostEqual(median_of(both), 20, delta=0.8)
+
+
+class Ends(unittest.TestCase):
+    def test_nothing_stays_behind(self):
+        with tempfile.TemporaryDirectory(prefix="kwik-emulator-") as directory:
+            with Network([Link("a", rate=20, rtt=2)], pathlib.Path(directory)) as network:
+                process, names = network.emulator.process, (network.client, network.server)
+                self.assertEqual(socket.if_nametoindex("lo"), 1)
+                for name in names:
+                    self.assertTrue(os.path.exists(f"/run/netns/{name}"))
+            self.assertIsNotNone(process.returncode)
+            for name in names:
+                self.assertFalse(os.path.exists(f"/run/netns/{name}"))
+
+
+if __name__ == "__main__":
+    unittest.main()
