@@ -169,7 +169,8 @@ private let reset: StreamEnd = .aborted(errno: 104)
     func heldUpstream() throws {
         let scene = try ClientScene.connected()
         scene.world.receive(scene.own, .window(read: 0, maximum: (1 << 62) - 1))
-        #expect(scene.world.write(scene.stream, 8 << 20) == Int(ClientLimit.upstream))
+        scene.world.sample(window: 8 << 20)
+        #expect(scene.world.write(scene.stream, 32 << 20) == Int(ClientLimit.upstream))
     }
 
     /// The bytes were freed, and then pulled: the engine trapped.

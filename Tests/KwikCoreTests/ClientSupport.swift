@@ -18,6 +18,7 @@ final class ClientWorld {
     private(set) var answers: [StreamID: [Int32]] = [:]
     private(set) var ends: [StreamID: [StreamEnd]] = [:]
     private(set) var released: [StreamID] = []
+    private(set) var accepted: [StreamID] = []
     /// What each program has read, as long as they read.
     private(set) var taken: [StreamID: [UInt8]] = [:]
     var programsRead = true
@@ -60,7 +61,7 @@ final class ClientWorld {
         case .probe(let path): probes.append(path)
         case .endPath(let path, let code): endedPaths[path] = code
         case .deliver(let stream): if programsRead { programTakes(stream) }
-        case .accept: break
+        case .accept(let stream): accepted.append(stream)
         case .opened(let stream, let errno, _, _): answers[stream, default: []].append(errno)
         case .endLocal(let stream, let end): ends[stream, default: []].append(end)
         case .release(let stream): released.append(stream)
@@ -90,9 +91,13 @@ final class ClientWorld {
     ) {
         let name = PathName(server: server, interface: interface)
         handle(.pathUp(path, PathTraits(name: name, kind: .direct, roles: roles, resumed: resumed)))
+        sample(path)
+    }
+
+    func sample(_ path: PathID = path, srtt: Interval = .milliseconds(10), window: UInt64 = 1 << 20) {
         let sample = PathSample(
-            srtt: .milliseconds(10), rttVariation: .milliseconds(2), probeTimeout: .milliseconds(43),
-            congestionWindow: 1 << 20, inFlight: 0)
+            srtt: srtt, rttVariation: .milliseconds(2), probeTimeout: .milliseconds(43),
+            congestionWindow: window, inFlight: 0)
         handle(.sample(path, sample))
     }
 

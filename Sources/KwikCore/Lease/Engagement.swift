@@ -58,6 +58,7 @@ extension ClientSession {
         } else {
             stream.parts.append(part)
         }
+        activate(stream)
         event(.replicaEngaged(stream.id, path.server))
     }
 

@@ -51,6 +51,17 @@ public enum Tuning {
     /// What follows an upstream write stays with the primary: Date and its like stand there.
     static let primaryAfterWrite: UInt64 = 16 << 10
 
+    // Upstream over several paths (algorithm.md, upstream).
+
+    /// A stream with so many upstream bytes that are not acknowledged takes every path to its primary.
+    static let upstreamBulk: UInt64 = 128 << 10
+    /// Beyond a round trip: what waits in a transport's queue, and a gateway's delayed acknowledgement.
+    static let upstreamHorizon = Interval.milliseconds(50)
+    /// A piece that holds up the others goes out again when its acknowledgement is overdue by
+    /// max(min(1.1·srtt, the first), the second).
+    static let reinjectAtMost = Interval.milliseconds(500)
+    static let reinjectAtLeast = Interval.milliseconds(20)
+
     // Marginal gain.
 
     /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.

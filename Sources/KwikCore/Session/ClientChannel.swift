@@ -3,6 +3,8 @@ final class ClientChannel {
     enum Use {
         /// Role 0, or role 1 of that epoch: the primary's own DATA and all that it tells.
         case own(epoch: UInt64)
+        /// Role 1 of epoch 0: a further path for upstream bytes, and for what the primary tells.
+        case side
         /// Role 2.
         case replica
         /// Role 3.

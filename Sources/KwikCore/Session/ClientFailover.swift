@@ -50,6 +50,7 @@ extension ClientSession {
         foreignChannels = foreignChannels.filter { $0.path != id }
         for stream in streams where stream.own?.path == id {
             stream.own = nil
+            stream.flights.withdraw(id)
         }
         for stream in streams {
             for index in stream.parts.indices where stream.parts[index].channel.path == id {
@@ -89,6 +90,7 @@ extension ClientSession {
     /// What is outstanding on the path is given elsewhere at once.
     private func withdraw(from path: ClientPath, now: Instant) {
         for stream in streams {
+            for side in stream.sides where side.path == path.id { dropSide(side, of: stream) }
             for lease in stream.book.leases where lease.channel.path == path.id {
                 giveBack(lease, of: stream, abandon: true)
             }
@@ -188,6 +190,8 @@ extension ClientSession {
             let before = stream.primary
         else { return false }
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
+        for side in stream.sides { dropSide(side, of: stream) }
+        stream.flights = Flights()
         let part = stream.parts[index]
         endPart(index, of: stream, .promoted, now: now)
         keepFormerPrimary(before, of: stream)
@@ -218,10 +222,13 @@ extension ClientSession {
 
     /// Role 1 with the next epoch: this path carries the stream from what is here on.
     private func reattach(_ stream: ClientStream, to path: ClientPath, now: Instant) {
-        if let before = stream.own, channels.removeValue(forKey: before) != nil, self.path(before.path) != nil
-        {
-            out.append(.abandon(before, .none))
+        if let before = stream.own {
+            stream.flights.withdraw(before.path)
+            if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
+                out.append(.abandon(before, .none))
+            }
         }
+        for side in stream.sides where side.path == path.id { dropSide(side, of: stream) }
         if case .connecting = stream.phase {
             stream.own = nil
             assignPrimary(stream, now: now)

@@ -1,12 +1,17 @@
 // How a stream begins and ends.
 
 extension ClientSession {
-    /// Gives a stream its primary: the first configured origin whose path is up.
+    /// Gives a stream its primary: the first configured origin with a path that is up, by the quickest.
     func assignPrimary(_ stream: ClientStream, now: Instant) {
         var best: ClientPath?
         for path in paths
         where path.isActive && path.traits.roles.contains(.origin) && stream.allows(path) {
-            if best.map({ path.server < $0.server }) ?? true { best = path }
+            guard let other = best else {
+                best = path
+                continue
+            }
+            let isQuicker = path.server == other.server && path.sample.srtt < other.sample.srtt
+            if path.server < other.server || isQuicker { best = path }
         }
         guard let path = best else { return }
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: 0))
@@ -36,6 +41,7 @@ extension ClientSession {
             return
         }
         stream.phase = .open
+        activate(stream)
         out.append(.accept(stream.id))
         updateWindow(stream, now: now)
     }
@@ -132,6 +138,10 @@ extension ClientSession {
         guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished else { return }
         stream.ownFinished = true
         out.append(.finish(own))
+        for side in stream.sides where channels.removeValue(forKey: side) != nil {
+            out.append(.finish(side))
+        }
+        stream.sides = []
     }
 
     func maybeLinger(_ stream: ClientStream, now: Instant) {
@@ -173,6 +183,9 @@ extension ClientSession {
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for part in stream.parts where part.ended == nil {
             if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
+        }
+        for side in stream.sides where channels.removeValue(forKey: side) != nil {
+            out.append(.abandon(side, .none))
         }
         if let own = stream.own, channels.removeValue(forKey: own) != nil, case .finished = end,
             !stream.ownFinished

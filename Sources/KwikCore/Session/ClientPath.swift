@@ -37,6 +37,20 @@ final class ClientPath {
     /// Bytes per second.
     var estimate: Double { rate.rate(srtt: sample.srtt) }
 
+    /// Bytes per second that the congestion window lets us send.
+    var sendRate: Double { Double(sample.congestionWindow) / max(sample.srtt.seconds, 0.000_1) }
+
+    /// When `count` more bytes would be at the far end, from now on (ECF).
+    func sendTime(_ count: UInt64) -> Interval {
+        sample.srtt / 2 + Interval(seconds: Double(count) / max(sendRate, 1))
+    }
+
+    /// When the acknowledgement of what is sent now is to be expected: behind what is queued, and as late as
+    /// a gateway may tell it.
+    var acknowledgementTime: Interval {
+        sample.srtt * 2 + sample.rttVariation * 4 + Tuning.upstreamHorizon
+    }
+
     var horizon: Interval { sample.srtt < Tuning.shortPath ? Tuning.shortHorizon : Tuning.horizon }
 
     /// How much may be leased on the path at once: rate·(srtt + horizon), twice the round trip while starting

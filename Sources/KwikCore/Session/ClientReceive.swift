@@ -76,7 +76,7 @@ extension ClientSession {
                 range.start <= max(lease.next, stream.down.read), range.end <= lease.range.end
             else { throw .badRange }
             lease.next = range.end
-        case .replica, .foreign:
+        case .side, .replica, .foreign:
             throw .notAllowedHere
         }
         channel.piece = ClientChannel.Piece(header: header, at: header.offset)
@@ -142,7 +142,7 @@ extension ClientSession {
             stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
             progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
-        case .replica, .foreign:
+        case .side, .replica, .foreign:
             break
         }
         // A primary that sends what it let be carved leaves copies and tags behind, too.
@@ -191,7 +191,7 @@ extension ClientSession {
     private func take(_ frame: Frame, on channel: ClientChannel, now: Instant) throws(WireError) {
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
-        case .own: try takeOwn(frame, on: channel, of: stream, now: now)
+        case .own, .side: try takeOwn(frame, on: channel, of: stream, now: now)
         case .replica: try takeReplica(frame, on: channel, of: stream, now: now)
         case .lease:
             // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range
@@ -249,16 +249,18 @@ extension ClientSession {
                 return
             }
             stream.upAwaitsWindow = false
-            stream.upSent = read
+            // Else what is not there is still in flight on other paths, or goes out again.
+            if stream.flights.isEmpty { stream.upSent = read }
             stream.finSent = false
         }
         // What came by an earlier channel may be acknowledged on this one.
         stream.upSent = max(stream.upSent, read)
         stream.upAcknowledged = max(stream.upAcknowledged, read)
-        let before = upstreamRoom(stream)
+        stream.flights.acknowledged(stream.upAcknowledged)
         stream.upMaximum = max(stream.upMaximum, maximum)
         dropAcknowledged(stream)
-        if before == 0, upstreamRoom(stream) > 0 { out.append(.accept(stream.id)) }
+        activate(stream)
+        resume(stream)
     }
 
     private func takeReplica(
@@ -275,6 +277,8 @@ extension ClientSession {
             stream.parts[index].upAcknowledged = max(stream.parts[index].upAcknowledged, read)
             stream.parts[index].upMaximum = max(stream.parts[index].upMaximum, maximum)
             dropAcknowledged(stream)
+            activate(stream)
+            resume(stream)
         case .reset: endPart(index, of: stream, .failed, now: now)
         case .fin, .urgent, .sums:
             // A replica's own end is an event of its path, never the stream's.
@@ -301,6 +305,9 @@ extension ClientSession {
             if stream.fin == nil, stream.resetAt == nil, !stream.downDone {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
+        case .side:
+            // The primary has said all; what is under way from here is still taken.
+            break
         case .replica:
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)
@@ -343,6 +350,8 @@ extension ClientSession {
             } else if !openAgain(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
+        case .side:
+            dropSide(channel.id, of: stream)
         case .replica:
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)

@@ -12,6 +12,8 @@ public final class ClientSession {
     var paths: [ClientPath] = []
     /// In the order of their ids.
     var streams: [ClientStream] = []
+    /// Those of `streams` that may have upstream bytes to send.
+    var sending: [ClientStream] = []
     var channels: [ChannelID: ClientChannel] = [:]
     /// Those of `channels` that servers opened.
     var foreignChannels: Set<ChannelID> = []
@@ -24,7 +26,7 @@ public final class ClientSession {
     var out: [Action] = []
     private var nextStream: UInt64 = 0
     private var nextTick = Instant.never
-    private var turn = 0
+    var turn = 0
 
     public init(settings: ClientSettings, integrity: Integrity) {
         self.settings = settings
@@ -79,7 +81,7 @@ public final class ClientSession {
         case .channelClosed(let id): channelClosed(id, now: now)
         case .tick: tick(now: now)
         case .localEnded(let id, let closed): localEnded(id, closed: closed, now: now)
-        case .localAborted(let id, let errno): localAborted(id, errno: errno)
+        case .localAborted(let id, let errno): localAborted(id, errno: errno, now: now)
         case .localWrote(let id, let count): localWrote(id, count: count, now: now)
         case .localDeaf(let id): localDeaf(id, now: now)
         case .backendConnected, .backendRefused: preconditionFailure("a client has no backend")
@@ -152,46 +154,8 @@ public final class ClientSession {
             if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }
         streams.removeAll { $0.released }
+        if spread(now: now) { busy = true }
         nextTick = busy ? now + Tuning.tick : .never
-    }
-
-    // MARK: Bytes out
-
-    public func wantsToSend(_ path: PathID) -> Bool {
-        for stream in streams {
-            if let own = stream.own, own.path == path, stream.hasUpstream { return true }
-            for part in stream.parts where part.ended == nil && part.channel.path == path {
-                if stream.hasReplay(part) { return true }
-            }
-        }
-        return false
-    }
-
-    /// Emits DATA, and FIN behind it, for one path: about `room` bytes, streams taking turns by deficit round
-    /// robin.
-    public func pull(_ id: PathID, room: Int, now: Instant, into actions: inout [Action]) {
-        swap(&out, &actions)
-        defer { swap(&out, &actions) }
-        guard let path = path(id), path.isActive, !streams.isEmpty else { return }
-        var left = room
-        var idle = 0
-        while left > 0, idle < streams.count {
-            turn %= streams.count
-            let stream = streams[turn]
-            if stream.deficit <= 0 {
-                stream.deficit += StreamWeight.quantum(Int(Block.size), weight: stream.options.weight)
-            }
-            if stream.deficit > 0 {
-                let sent = pullOwn(stream, path: path) + pullReplay(stream, path: path)
-                left -= sent
-                stream.deficit = sent == 0 ? 0 : stream.deficit - sent
-                idle = sent == 0 ? idle + 1 : 0
-            } else {
-                // It had more than its share, and has something to send still.
-                idle = 0
-            }
-            if stream.deficit <= 0 { turn += 1 }
-        }
     }
 }
 

@@ -33,8 +33,8 @@ enum ErrorNumber {
 enum ClientLimit {
     /// Streams of a session, finished ones included until they are released.
     static let streams = 65_536
-    /// Upstream bytes held per stream beyond what the primary has acknowledged.
-    static let upstream: UInt64 = 4 << 20
+    /// Upstream bytes held per stream beyond what the primary has acknowledged, at most.
+    static let upstream: UInt64 = 16 << 20
     /// CARVEs without an answer, per stream.
     static let carvesPending = 256
     /// Channels that servers opened and whose prefaces have not come.

@@ -23,6 +23,8 @@ final class ClientStream {
     var primary: ServerID?
     /// Carries the primary's own DATA, and what we tell the primary; nil while it can't be reached.
     var own: ChannelID?
+    /// Further channels to the primary, one per path at most: upstream bytes on more than one path.
+    var sides: [ChannelID] = []
     var epoch: UInt64 = 0
     /// How often the primary refused the own channel before it answered.
     var reopened = 0
@@ -32,11 +34,16 @@ final class ClientStream {
     // Upstream.
 
     var up: SendWindow
-    /// Sent to the primary on the current own channel.
+    /// Sent to the primary, on whichever path.
     var upSent: UInt64 = 0
+    var flights = Flights()
+    /// Bytes that went out once more because they were late.
+    var upRepeated: UInt64 = 0
     /// The primary has this much in order.
     var upAcknowledged: UInt64 = 0
     var upMaximum = Tuning.initialWindow
+    /// The driver found no room for the program's next bytes.
+    var isPaused = false
     /// After an attach: nothing is sent until the primary said where it stands.
     var upAwaitsWindow = false
     var upEnd: UpstreamEnd?
@@ -50,6 +57,8 @@ final class ClientStream {
     var urgentSent: UInt64?
     /// Bytes it may send in this turn (deficit round robin).
     var deficit = 0
+    /// Whether it stands in the session's list of streams that may have something to send.
+    var isSending = false
 
     // Downstream.
 
@@ -174,10 +183,36 @@ final class ClientStream {
     /// Whether replicas are at work.
     var isEngaged: Bool { parts.contains { $0.ended == nil } }
 
-    /// Whether upstream bytes, or the end, wait to be sent to the primary.
-    var hasUpstream: Bool {
+    /// Upstream bytes that wait to be sent to the primary and may be.
+    var upstreamWaiting: UInt64 {
+        guard case .open = phase, !upAwaitsWindow, !released else { return 0 }
+        let limit = min(up.produced, upMaximum)
+        return flights.again.count + (limit > upSent ? limit - upSent : 0)
+    }
+
+    /// Whether the end waits to be told to the primary: it goes on the own channel.
+    var hasUpstreamEnd: Bool {
         guard case .open = phase, !upAwaitsWindow, !released else { return false }
-        return upSent < min(up.produced, upMaximum) || (upEnd != nil && !finSent && upSent == up.produced)
+        return upEnd != nil && !finSent && upSent == up.produced
+    }
+
+    /// Whether the path can carry something of what waits for the primary.
+    func hasUpstream(on path: PathID) -> Bool {
+        guard let channel = upstreamChannel(on: path) else { return false }
+        return upstreamWaiting > 0 || (channel == own && hasUpstreamEnd)
+    }
+
+    /// What carries upstream bytes on the path.
+    func upstreamChannel(on path: PathID) -> ChannelID? {
+        if let own, own.path == path { return own }
+        return sides.first { $0.path == path }
+    }
+
+    /// Whether anything of it may have to be sent, now or once it is late.
+    var mayHaveToSend: Bool {
+        if released { return false }
+        if upstreamWaiting > 0 || hasUpstreamEnd { return true }
+        return parts.contains { hasReplay($0) } || (!sides.isEmpty && !flights.isEmpty)
     }
 
     /// Whether a replica has yet to be told upstream bytes, or their end.

@@ -5,7 +5,9 @@ extension ClientSession {
     public func room(_ id: StreamID) -> SendWindow.Room {
         guard let stream = stream(id), stream.upEnd == nil else { return .none }
         guard case .open = stream.phase else { return .none }
-        return stream.up.room(upTo: upstreamLimit(stream))
+        let room = stream.up.room(upTo: upstreamLimit(stream))
+        if case .none = room { stream.isPaused = true }
+        return room
     }
 
     /// The program gave `count` bytes into what `room` showed last.
@@ -15,6 +17,7 @@ extension ClientSession {
         defer { swap(&out, &actions) }
         reserve(stream)
         stream.up.filled(count)
+        activate(stream)
     }
 
     /// The next byte that the program gives is urgent (out-of-band) data.
@@ -37,14 +40,25 @@ extension ClientSession {
         }
     }
 
-    /// The credit that the primary gave, and no more than we hold for a primary that dies.
+    /// The credit that the primary gave, and no more than we hold for a primary that dies: enough to keep
+    /// the paths busy, for what a program has written looks sent to it.
     private func upstreamLimit(_ stream: ClientStream) -> UInt64 {
-        min(stream.upMaximum, stream.up.heldFrom + ClientLimit.upstream)
+        var rate = 0.0
+        var longest = Interval.zero
+        for path in upstreamPaths(stream) {
+            rate += path.sendRate
+            longest = max(longest, path.sample.srtt + Tuning.upstreamHorizon)
+        }
+        let wanted = UInt64(2 * rate * longest.seconds)
+        let held = min(max(wanted, Tuning.minimumWindow), ClientLimit.upstream)
+        return min(stream.upMaximum, stream.up.heldFrom + held)
     }
 
-    func upstreamRoom(_ stream: ClientStream) -> UInt64 {
-        let limit = upstreamLimit(stream)
-        return limit > stream.up.produced ? limit - stream.up.produced : 0
+    /// The driver found no room, and asks again when it is told.
+    func resume(_ stream: ClientStream) {
+        guard stream.isPaused, upstreamLimit(stream) > stream.up.produced else { return }
+        stream.isPaused = false
+        out.append(.accept(stream.id))
     }
 
     /// Frees what nobody needs again: acknowledged by the primary and by every engaged replica, and past what
@@ -56,52 +70,6 @@ extension ClientSession {
         stream.up.grant(read: needed, maximum: .max)
     }
 
-    /// One piece, or the end, on the primary's channel. Returns the bytes emitted.
-    func pullOwn(_ stream: ClientStream, path: ClientPath) -> Int {
-        guard let own = stream.own, own.path == path.id, stream.hasUpstream else { return 0 }
-        let sent = emit(stream, on: own, from: stream.upSent, maximum: stream.upMaximum, path: path)
-        stream.upSent += UInt64(sent)
-        if let end = stream.upEnd, stream.upSent == stream.up.produced {
-            send(
-                .fin(base: 0, final: stream.upSent, sum: stream.up.sumToProduced, closed: end.closed), on: own
-            )
-            stream.finSent = true
-            finishOwn(stream)
-        }
-        return sent
-    }
-
-    /// One piece of the replay to the replicas on this path.
-    func pullReplay(_ stream: ClientStream, path: ClientPath) -> Int {
-        for index in stream.parts.indices where stream.parts[index].channel.path == path.id {
-            let part = stream.parts[index]
-            guard stream.hasReplay(part) else { continue }
-            let sent = emit(stream, on: part.channel, from: part.upSent, maximum: part.upMaximum, path: path)
-            stream.parts[index].upSent += UInt64(sent)
-            if let end = stream.upEnd, stream.parts[index].upSent == stream.up.produced {
-                let sum = stream.up.sumToProduced
-                send(.fin(base: 0, final: stream.up.produced, sum: sum, closed: end.closed), on: part.channel)
-                stream.parts[index].finSent = true
-            }
-            return sent
-        }
-        return 0
-    }
-
-    private func emit(
-        _ stream: ClientStream, on channel: ChannelID, from offset: UInt64, maximum: UInt64, path: ClientPath
-    ) -> Int {
-        let end = min(stream.up.produced, maximum, Block.roundDown(offset) + Block.size)
-        guard offset < end else { return 0 }
-        let slice = stream.up.slice(ByteRange(offset, end))
-        let crc = unsafe integrity.crc32c(0, slice.bytes)
-        out.append(
-            .send(channel, writer.dataHeader(offset: offset, length: slice.count, flags: 0, crc32c: crc)))
-        out.append(.send(channel, slice))
-        path.sent += UInt64(slice.count)
-        return slice.count
-    }
-
     // MARK: The program's end of the stream
 
     func localEnded(_ id: StreamID, closed: Bool, now: Instant) {
@@ -111,6 +79,7 @@ extension ClientSession {
             return
         }
         if stream.upEnd == nil || closed { stream.upEnd = ClientStream.UpstreamEnd(closed: closed) }
+        activate(stream)
         if closed, !stream.downDone {
             // Nobody reads any more. What the backend still sends is answered with a reset there (protocol.md
             // §7).
@@ -120,20 +89,20 @@ extension ClientSession {
         maybeLinger(stream, now: now)
     }
 
-    func localAborted(_ id: StreamID, errno: Int32) {
+    func localAborted(_ id: StreamID, errno: Int32, now: Instant) {
         guard let stream = stream(id) else { return }
-        sendBeforeReset(stream)
+        sendBeforeReset(stream, now: now)
         abort(stream, errno: errno)
     }
 
     /// TCP has sent what its windows allow before the program can reset: the backend reads that, then the
     /// error.
-    private func sendBeforeReset(_ stream: ClientStream) {
+    private func sendBeforeReset(_ stream: ClientStream, now: Instant) {
         guard case .open = stream.phase, stream.upEnd == nil, let own = stream.own, let path = path(own.path)
         else { return }
         var sent = 0
         while sent < Tuning.beforeReset {
-            let count = pullOwn(stream, path: path)
+            let count = pullUpstream(stream, path: path, now: now)
             if count == 0 { break }
             sent += count
         }

@@ -26,7 +26,7 @@ public struct GatewayLimits: Sendable {
     /// The same for all streams of the session together; each has at least `firstWindow`.
     public var windowPerSession: UInt64 = 67_108_864
     /// Client bytes held per stream that the backend has yet to take.
-    public var upstreamPerStream: UInt64 = 4_194_304
+    public var upstreamPerStream: UInt64 = 16_777_216
     /// The same for all streams of the session together; each has at least `firstWindow`.
     public var upstreamPerSession: UInt64 = 67_108_864
     /// Backend bytes that a replica reads and drops per stream to follow the client.

@@ -156,6 +156,8 @@ extension GatewaySession {
                 return
             }
             stream.upstream = .verified(final: final, closed: closed)
+            // A client that sends on several paths would take silence for loss.
+            if !stream.sides.isEmpty { sendWindow(stream) }
             checkUpstreamEnd(stream)
         case .verified(let final, let closed):
             guard stream.isConnected, stream.reassembler.read == final else { return }
