@@ -84,7 +84,7 @@ proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
 conformance: dependencies-test build ## the shim against native sockets
 	@$(call counted,Tests/Conformance/run.sh)
 
-bench: dependencies-demo build ## 1 GiB on loopback; build/bench.json [COMPARE=earlier.json]
+bench: dependencies-demo build ## what Kwik costs on loopback; build/bench.json [COMPARE=earlier.json]
 	@$(PYTHON) Tests/Benchmarks/bench.py $(if $(COMPARE),--compare $(COMPARE))
 
 sanitize: dependencies-test build ## unit tests under AddressSanitizer and ThreadSanitizer

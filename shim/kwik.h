@@ -29,6 +29,8 @@
 /* How long connect() may wait for the engine's decision; how long a question about our own socket may. */
 #define KWIK_DECISION_MS 50
 #define KWIK_ANSWER_MS 1000
+/* How long a look at the map that did not find a destination is believed. */
+#define KWIK_ABSENCE_MS 10
 
 /* The functions behind ours, resolved once by the constructor (start.c). */
 struct kwik_real {
@@ -87,8 +89,10 @@ bool kwik_is_over(int fd);
 void kwik_copy_address(const struct sockaddr_storage *from, socklen_t size, struct sockaddr *to,
                        socklen_t *length, socklen_t room);
 
-/* served.c */
+/* served.c: whether the engine's map has it; signals must be blocked. */
 bool kwik_is_served(const struct kwik_address *destination);
+/* Whether the map did not have it a moment ago, without a system call. */
+bool kwik_is_known_unserved(const struct kwik_address *destination);
 
 /* engine.c */
 struct kwik_question {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 /* Raw: libc's pread is a cancellation point, and the file would stay open. */
 static bool read_at(int file, uint8_t *bytes, size_t count, off_t offset)
@@ -49,9 +50,42 @@ static void entry_of(const struct kwik_address *destination, uint8_t *entry)
     memcpy(entry + 16, &destination->port, 2);
 }
 
+/* What this thread did not find in the map when it last looked, believed until `until`: a program that
+   connects all the time looks only now and then, and a map that changes is seen before anybody can tell. */
+struct absence {
+    struct kwik_address destination;
+    int64_t until;                  /* milliseconds */
+    volatile sig_atomic_t changes;  /* a handler may connect while we compare */
+};
+static __thread struct absence absence __attribute__((tls_model("initial-exec")));
+
+static int64_t milliseconds(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+bool kwik_is_known_unserved(const struct kwik_address *destination)
+{
+    sig_atomic_t changes = absence.changes;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    bool known = memcmp(&absence.destination, destination, sizeof(*destination)) == 0
+                 && milliseconds() < absence.until;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return known && changes == absence.changes;
+}
+
+static void remember_absence(const struct kwik_address *destination)
+{
+    absence.destination = *destination;
+    absence.until = milliseconds() + KWIK_ABSENCE_MS;
+    absence.changes = absence.changes + 1;
+}
+
 /* A directory or a file that somebody else could have put there says nothing. Read, not mapped: a file cut
    short under us must not be a SIGBUS. */
-bool kwik_is_served(const struct kwik_address *destination)
+static bool is_in_map(const struct kwik_address *destination)
 {
     struct stat status;
     uid_t uid = geteuid();
@@ -67,5 +101,13 @@ bool kwik_is_served(const struct kwik_address *destination)
     bool served = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == uid
                   && search(file, wanted);
     kwik_close(file);
+    return served;
+}
+
+bool kwik_is_served(const struct kwik_address *destination)
+{
+    bool served = is_in_map(destination);
+    if (!served)
+        remember_absence(destination);
     return served;
 }

@@ -1,103 +1,92 @@
 #!/usr/bin/env python3
-"""Downloads on loopback without caps: plain TCP, Kwik with one server, Kwik with three.
+"""What Kwik costs on loopback: downloads, round trips, connects; each beside what it is compared with.
 
     bench.py [--mib 1024] [--rounds 5] [--compare FILE] [--output build/bench.json]
 
-Rounds are interleaved, so that a disturbance of the machine falls on all ways alike; figures are medians.
-CPU seconds per GiB are of each process (user + system, its children included).
+Ratios are of one run. Those that Kwik must keep are checked; with --compare also that none is more than a
+tenth worse than in FILE, which a run has written (Tests/Benchmarks/reference.json is one).
 """
 
 import argparse
 import json
 import os
 import pathlib
-import statistics
+import subprocess
 import sys
-import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "System"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "System"))
 
-from kwiklab import BUILD, Lab, LabError, descendants, paths_of  # noqa: E402
+import downloads  # noqa: E402
+import latency  # noqa: E402
+from kwiklab import BUILD, Lab  # noqa: E402
 
-MEBIBYTE = 1 << 20
-GIBIBYTE = 1 << 30
-TICKS = os.sysconf("SC_CLK_TCK")
-# Three servers on one machine can't be faster than one: a replica that adds nothing is parked.
-MIN_THREE_TO_ONE = 0.8
-WAYS = ("plain", "one", "three")
-TITLES = {"plain": "curl, nginx, TCP", "one": "curl, Kwik, 1 server", "three": "curl, Kwik, 3 servers"}
-
-
-def cpu_seconds(pid):
-    """User and system time of a process, its reaped children and its living ones."""
-    total = 0
-    for member in [pid, *descendants(pid)]:
-        with open(f"/proc/{member}/stat", encoding="ascii") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        total += sum(map(int, fields[11:15]))
-    return total / TICKS
+PROGRAMS = {"pingpong": ["pingpong.c"], "connect": ["connect.c"],
+            "baseline": ["baseline.c", "quic.c", "-lngtcp2", "-lngtcp2_crypto_gnutls", "-lgnutls"]}
+# Loss against an earlier run that fails.
+MAX_LOSS = 0.10
 
 
-def watched(lab):
-    """The daemons whose time is counted, by what they are."""
-    daemons = {"kwikd": lab.engine} if lab.engine else {}
-    for server in lab.servers:
-        daemons[f"gateway {server.name[0]}"] = server.gateway
-        daemons[f"nginx {server.name[0]}"] = server.backend
-    return daemons
+class Must:
+    """One figure with its bound; a bound of None is only told."""
+
+    def __init__(self, name, value, bound, higher=False):
+        self.name, self.value, self.bound, self.higher = name, value, bound, higher
+
+    def holds(self):
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.higher else self.value <= self.bound
+
+    def __str__(self):
+        word = "at least" if self.higher else "at most"
+        return f"{'ok  ' if self.holds() else 'MISS'} {self.name}: {self.value:.3f} ({word} {self.bound})"
 
 
-def download(lab, shim, size):
-    """One curl to nowhere: rate, and CPU seconds of each process."""
-    daemons = watched(lab)
-    before = {name: cpu_seconds(daemon.pid) for name, daemon in daemons.items()}
-    children = os.times()
-    begun = time.monotonic()
-    result = lab.run(["curl", "-sS", "--fail", "-o", "/dev/null", "-w", "%{size_download}", lab.url("file")],
-                     shim=shim, timeout=600)
-    seconds = time.monotonic() - begun
-    after = os.times()
-    if result.returncode != 0 or int(result.stdout) != size:
-        raise LabError(f"curl: {result.returncode}, {result.stdout!r}: {result.stderr.decode()}")
-    cpu = {name: cpu_seconds(daemon.pid) - before[name] for name, daemon in daemons.items()}
-    cpu["curl"] = (after.children_user + after.children_system
-                   - children.children_user - children.children_system)
-    return {"mbps": size * 8 / seconds / 1e6, "cpu": cpu}
+def compile_all(directory):
+    programs = {}
+    for name, words in PROGRAMS.items():
+        programs[name] = directory / name
+        sources = [HERE / word if word.endswith(".c") else word for word in words]
+        flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+        subprocess.run(["gcc", *flags, "-o", programs[name], *sources], check=True)
+    return programs
 
 
-def measure(lab, way, size):
-    """A round of one way; a Kwik round has an engine of its own, and must have carried the bytes."""
-    lab.stop_engine()
-    if way == "plain":
-        return download(lab, False, size)
-    lab.start_engine(lab.servers[:1] if way == "one" else lab.servers)
-    sample = download(lab, True, size)
-    carried = sum(path["received"] for path in paths_of(lab.status()))
-    if carried < size:
-        raise LabError(f"the engine carried {carried} of {size} bytes")
-    sample["servers"] = len({path["server"] for path in paths_of(lab.status()) if path["received"]})
-    return sample
+def ratios_of(ways, round_trip, passed):
+    """Every ratio that one run can be compared with another by: (value, higher is better)."""
+    kwik, bare = ways["one"]["cpu_s_per_gib"], ways["baseline"]["cpu_s_per_gib"]
+    both = (kwik["kwikd"] + kwik["gateway a"]) / (bare["client"] + bare["server"])
+    return {"mbps_one_to_plain": (ways["one"]["mbps"] / ways["plain"]["mbps"], True),
+            "mbps_three_to_one": (ways["three"]["mbps"] / ways["one"]["mbps"], True),
+            "cpu_both_to_baseline": (both, False),
+            "cpu_kwikd_to_baseline_client": (kwik["kwikd"] / bare["client"], False),
+            "cpu_gateway_to_baseline_server": (kwik["gateway a"] / bare["server"], False),
+            "pingpong_p50_to_tcp": (round_trip["kwik"]["p50_us"] / round_trip["tcp"]["p50_us"], False),
+            "connect_to_native": (passed["ratio"], False)}
 
 
-def summary(samples, size):
-    """Medians of one way's rounds."""
-    names = sorted({name for sample in samples for name in sample["cpu"]})
-    per_gib = {name: statistics.median(sample["cpu"].get(name, 0) for sample in samples) * GIBIBYTE / size
-               for name in names}
-    return {"mbps": statistics.median(sample["mbps"] for sample in samples),
-            "rounds_mbps": [round(sample["mbps"], 1) for sample in samples],
-            "cpu_s_per_gib": {name: round(value, 3) for name, value in per_gib.items() if value > 0.005}}
+def musts_of(ratios, round_trip):
+    tcp, kwik = round_trip["tcp"], round_trip["kwik"]
+    return [
+        # Three servers on one machine can't be faster than one: a replica that adds nothing is parked.
+        Must("three servers to one, Mbit/s", ratios["mbps_three_to_one"][0], 0.8, higher=True),
+        Must("CPU of kwikd + gateway to bare QUIC's client + server", ratios["cpu_both_to_baseline"][0], 1.3),
+        Must("ping-pong, p50 added, µs", kwik["p50_us"] - tcp["p50_us"], 150),
+        Must("ping-pong, p99, µs", kwik["p99_us"], max(1000, 2 * tcp["p99_us"])),
+        Must("connect passed on, to native", ratios["connect_to_native"][0], 1.05),
+    ]
 
 
-def print_results(results, earlier):
-    print(f"\n{'':<22} {'Mbit/s':>8} {'ratio':>6}" + ("  earlier" if earlier else "") + "  CPU s/GiB")
-    base = results["ways"]["plain"]["mbps"]
-    for way in WAYS:
-        row = results["ways"][way]
-        cpu = "  ".join(f"{name} {value:.2f}" for name, value in row["cpu_s_per_gib"].items())
-        then = f" {earlier['ways'][way]['mbps']:8.0f}" if earlier else ""
-        print(f"{TITLES[way]:<22} {row['mbps']:8.0f} {row['mbps'] / base:6.2f}{then}  {cpu}")
-    print(f"three servers to one: {results['three_to_one']:.2f} (at least {MIN_THREE_TO_ONE})")
+def losses(ratios, path):
+    """What is worse than in the earlier run by more than a tenth."""
+    earlier = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["ratios"]
+    found = []
+    for name, (value, higher) in ratios.items():
+        then = earlier[name]
+        bound = then * (1 - MAX_LOSS) if higher else then * (1 + MAX_LOSS)
+        found.append(Must(f"{name}, {then} earlier", value, round(bound, 3), higher))
+    return found
 
 
 def main():
@@ -107,27 +96,28 @@ def main():
     parser.add_argument("--compare")
     parser.add_argument("--output", default=str(BUILD / "bench.json"))
     options = parser.parse_args()
-    size = options.mib * MEBIBYTE
-    earlier = None
-    if options.compare:
-        earlier = json.loads(pathlib.Path(options.compare).read_text(encoding="utf-8"))
-    samples = {way: [] for way in WAYS}
     with Lab() as lab:
+        programs = compile_all(lab.directory)
         lab.add_servers(3)
-        lab.put("file", os.urandom(MEBIBYTE) * options.mib)
         lab.start_servers()
-        for number in range(options.rounds):
-            for way in WAYS:
-                sample = measure(lab, way, size)
-                samples[way].append(sample)
-                print(f"round {number + 1} {TITLES[way]:<22} {sample['mbps']:8.0f} Mbit/s", flush=True)
-    ways = {way: summary(rounds, size) for way, rounds in samples.items()}
-    results = {"mib": options.mib, "rounds": options.rounds, "ways": ways, "cores": os.cpu_count(),
-               "three_to_one": ways["three"]["mbps"] / ways["one"]["mbps"]}
-    print_results(results, earlier)
+        ways = downloads.measure_all(lab, options.mib, options.rounds, programs["baseline"])
+    with Lab() as lab:
+        programs = compile_all(lab.directory)
+        lab.add_servers(1)
+        round_trip = latency.pingpong(lab, programs["pingpong"])
+        passed = latency.connect(lab, programs["connect"])
+    downloads.print_table(ways)
+    latency.print_table(round_trip, passed)
+    ratios = ratios_of(ways, round_trip, passed)
+    checks = musts_of(ratios, round_trip) + (losses(ratios, options.compare) if options.compare else [])
+    print("\n" + "\n".join(map(str, checks)))
+    rounded = {name: round(value, 3) for name, (value, _) in ratios.items()}
+    results = {"mib": options.mib, "rounds": options.rounds, "cores": os.cpu_count(), "ways": ways,
+               "pingpong": round_trip, "connect": passed, "ratios": rounded}
     pathlib.Path(options.output).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    failed = results["three_to_one"] < MIN_THREE_TO_ONE
-    print(f"test: passed={0 if failed else 1} failed={1 if failed else 0} written={options.output}")
+    failed = sum(not check.holds() for check in checks)
+    print("bench: " + " ".join(f"{name}={value}" for name, value in rounded.items()))
+    print(f"test: passed={len(checks) - failed} failed={failed} written={options.output}")
     sys.exit(1 if failed else 0)
 
 

@@ -1,8 +1,10 @@
 // One byte there and back, many times: the latency that a request and its answer see.
 //
-//   pingpong serve PORT          echoes on 127.0.0.1:PORT until it is killed
-//   pingpong ask PORT COUNT      prints "p50_us p99_us mean_us" of COUNT round trips
-//   pingpong connect PORT COUNT  prints "p50_us p99_us mean_us" of COUNT connects, each closed at once
+//   pingpong serve PORT                     echoes on 127.0.0.1:PORT until it is killed
+//   pingpong ask ROUNDS COUNT PORT PORT...  connects to each port; each round asks COUNT times on one
+//                                           connection after the other, so that what disturbs the machine
+//                                           falls on all alike. Prints a line "p50_us p99_us mean_us" for
+//                                           each port: medians of its rounds.
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <unistd.h>
 
 #define WARM_UP 200
+#define MAXIMAL_PEERS 8
 
 static int fail(const char *what)
 {
@@ -74,56 +77,84 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-static int report(double *times, int count)
+static double median(double *values, int count)
 {
-    double sum = 0;
-    for (int index = 0; index < count; index++)
-        sum += times[index];
-    qsort(times, (size_t)count, sizeof *times, compare);
-    printf("%.1f %.1f %.1f\n", times[count / 2], times[count - 1 - count / 100], sum / count);
+    qsort(values, (size_t)count, sizeof *values, compare);
+    return values[count / 2];
+}
+
+struct figures {
+    double p50, p99, mean;
+};
+
+static int round_trip(int fd, double *time)
+{
+    char byte = 'k';
+    double start = now_us();
+    if (write(fd, &byte, 1) != 1 || read(fd, &byte, 1) != 1 || byte != 'k')
+        return fail("round trip");
+    *time = now_us() - start;
     return 0;
 }
 
-static int ask(const char *port, double *times, int count)
+static int ask(int fd, double *times, int count, struct figures *figures)
 {
-    int fd = open_connection(port);
-    if (fd < 0)
-        return fail("connect");
-    for (int index = -WARM_UP; index < count; index++) {
-        char byte = 'k';
-        double start = now_us();
-        if (write(fd, &byte, 1) != 1 || read(fd, &byte, 1) != 1 || byte != 'k')
-            return fail("round trip");
-        if (index >= 0)
-            times[index] = now_us() - start;
+    double ignored, sum = 0;
+    for (int index = 0; index < WARM_UP; index++)
+        if (round_trip(fd, &ignored) != 0)
+            return 1;
+    for (int index = 0; index < count; index++) {
+        if (round_trip(fd, &times[index]) != 0)
+            return 1;
+        sum += times[index];
     }
-    return report(times, count);
+    figures->p50 = median(times, count);
+    figures->p99 = times[count - 1 - count / 100];
+    figures->mean = sum / count;
+    return 0;
 }
 
-static int connects(const char *port, double *times, int count)
+static void print_medians(const struct figures *figures, double *column, int rounds, int step)
 {
-    for (int index = 0; index < count; index++) {
-        double start = now_us();
-        int fd = open_connection(port);
-        if (fd < 0)
-            return fail("connect");
-        times[index] = now_us() - start;
-        close(fd);
+    double medians[3];
+    for (int which = 0; which < 3; which++) {
+        for (int index = 0; index < rounds; index++) {
+            const struct figures *each = &figures[index * step];
+            column[index] = which == 0 ? each->p50 : which == 1 ? each->p99 : each->mean;
+        }
+        medians[which] = median(column, rounds);
     }
-    return report(times, count);
+    printf("%.2f %.2f %.2f\n", medians[0], medians[1], medians[2]);
+}
+
+static int ask_all(int rounds, int count, char **ports, int peers)
+{
+    int fds[MAXIMAL_PEERS];
+    double *times = calloc((size_t)count, sizeof *times), *column = calloc((size_t)rounds, sizeof *column);
+    struct figures *figures = calloc((size_t)rounds * (size_t)peers, sizeof *figures);
+    if (times == NULL || column == NULL || figures == NULL)
+        return fail("memory");
+    for (int peer = 0; peer < peers; peer++) {
+        fds[peer] = open_connection(ports[peer]);
+        if (fds[peer] < 0)
+            return fail("connect");
+    }
+    for (int index = 0; index < rounds * peers; index++)
+        if (ask(fds[index % peers], times, count, &figures[index]) != 0)
+            return 1;
+    for (int peer = 0; peer < peers; peer++)
+        print_medians(&figures[peer], column, rounds, peers);
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2]);
-    int count = argc == 4 ? atoi(argv[3]) : 0;
-    double *times = count > 0 ? calloc((size_t)count, sizeof *times) : NULL;
-    if (times == NULL) {
-        fprintf(stderr, "usage: pingpong serve PORT | ask PORT COUNT | connect PORT COUNT\n");
+    int rounds = argc > 4 ? atoi(argv[2]) : 0, count = argc > 4 ? atoi(argv[3]) : 0;
+    if (rounds < 1 || count < 1 || argc - 4 > MAXIMAL_PEERS || strcmp(argv[1], "ask") != 0) {
+        fprintf(stderr, "usage: pingpong serve PORT | ask ROUNDS COUNT PORT PORT...\n");
         return 2;
     }
-    int status = strcmp(argv[1], "ask") == 0 ? ask(argv[2], times, count) : connects(argv[2], times, count);
-    free(times);
-    return status;
+    return ask_all(rounds, count, argv + 4, argc - 4);
 }

@@ -1,9 +1,10 @@
 """kwikctl: what it shows and what it runs."""
 
 import subprocess
+import sys
 import unittest
 
-from kwiklab import BUILD, Lab, paths_of, streams_of
+from kwiklab import BUILD, Lab, paths_of, streams_of, wait_until
 from kwiktest import SERVERS, LabCase, content
 
 
@@ -68,3 +69,29 @@ class NoEngine(unittest.TestCase):
             answer = lab.ctl("status")
             self.assertNotEqual(answer.returncode, 0)
             self.assertTrue(answer.stderr.strip())
+
+
+class EngineThatComesLater(unittest.TestCase):
+    CONNECTS = """
+import os, socket, sys, time
+while not os.path.exists(sys.argv[3]):
+    socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()
+    open(sys.argv[2], "w").close()
+    time.sleep(0.001)
+"""
+
+    def test_a_program_that_connects_all_the_time_is_served_when_there_is_one(self):
+        with Lab() as lab:
+            lab.add_servers(1)
+            lab.start_servers()
+            begun, end = lab.directory / "begun", lab.directory / "end"
+            program = lab.start([sys.executable, "-c", self.CONNECTS, lab.service_port, begun, end])
+            try:
+                wait_until(begun.exists, "the program did not connect")
+                lab.start_engine()
+                wait_until(lambda: lab.status()["counters"]["served"], "nobody asked the engine")
+                end.touch()
+                self.assertEqual(program.wait(10), 0)
+            finally:
+                program.kill()
+                program.wait()

@@ -175,9 +175,10 @@ int kwik_connect(int fd, const struct sockaddr *address, socklen_t length, bool 
         *native = false;
         return connect_again(fd, address, length, &identity);
     }
-    bool candidate = (family == AF_INET || family == AF_INET6) && option(fd, SO_TYPE) == SOCK_STREAM
-                     && option(fd, SO_PROTOCOL) == IPPROTO_TCP
-                     && read_destination(family, address, length, &destination);
+    bool candidate = (family == AF_INET || family == AF_INET6)
+                     && read_destination(family, address, length, &destination)
+                     && !kwik_is_known_unserved(&destination) && option(fd, SO_TYPE) == SOCK_STREAM
+                     && option(fd, SO_PROTOCOL) == IPPROTO_TCP;
     errno = before;
     if (!candidate)
         return 0;

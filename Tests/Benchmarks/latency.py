@@ -1,0 +1,49 @@
+"""One byte there and back through Kwik beside TCP, and what the shim costs a connect that it passes on."""
+
+from kwiklab import LabError, free_ports, streams_of, tcp_accepts
+
+ROUNDS, COUNT = 15, 2000
+PAIRS = 10000
+
+
+def figures(text):
+    return [float(word) for word in text.split()]
+
+
+def run(lab, argv):
+    result = lab.run(argv, timeout=600)
+    if result.returncode != 0:
+        raise LabError(f"{argv[0]}: {result.stderr.decode()}")
+    return result.stdout.decode()
+
+
+def pingpong(lab, program):
+    """Both connections are of one process under the shim; only the second one's destination is served."""
+    server, = lab.servers
+    port, = free_ports(1)
+    echo = lab.daemon("echo", [program, "serve", port])
+    echo.ready(lambda: tcp_accepts(port), "no listener")
+    server.start_backend([program, "serve", server.backend_port])
+    server.start_gateway()
+    lab.start_engine()
+    tcp, kwik = map(figures, run(lab, [program, "ask", ROUNDS, COUNT, port, lab.service_port]).splitlines())
+    carried = sum(part["bytes"] for stream in streams_of(lab.status(), "finished_streams", "streams")
+                  for part in stream["parts"])
+    if carried < ROUNDS * COUNT:
+        raise LabError(f"the engine carried {carried} of {ROUNDS * COUNT} bytes")
+    names = ("p50_us", "p99_us", "mean_us")
+    return {"tcp": dict(zip(names, tcp)), "kwik": dict(zip(names, kwik))}
+
+
+def connect(lab, program):
+    """Beside a running engine whose map names another destination."""
+    ratio, native, shim = figures(run(lab, [program, PAIRS]))
+    return {"ratio": ratio, "native_us": native, "shim_us": shim}
+
+
+def print_table(latency, passed):
+    print(f"\n{'1 byte there and back':<22} {'p50':>8} {'p99':>8}  µs")
+    for name in ("tcp", "kwik"):
+        print(f"{name:<22} {latency[name]['p50_us']:8.1f} {latency[name]['p99_us']:8.1f}")
+    print(f"\nconnect passed on: {passed['shim_us']:.2f} µs, native {passed['native_us']:.2f} µs, "
+          f"median of the pairs' ratios {passed['ratio']:.3f}")
