@@ -11,6 +11,9 @@ SEEDS ?= 1000
 OPS ?=
 KILL ?=
 COMPARE ?=
+CELL ?=
+RUNS ?=
+FRESH ?=
 
 export SWIFT SEEDS
 export PYTHONDONTWRITEBYTECODE = 1
@@ -26,7 +29,7 @@ counted = if $(1); then echo "test: passed=1 failed=0"; else echo "test: passed=
 
 .PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
     system-test sanitize fuzz install deb format clean help programs \
-    dependencies dependencies-demo dependencies-test dependencies-system
+    dependencies dependencies-demo dependencies-test dependencies-system dependencies-matrix
 
 build: dependencies programs build/libkwik.so ## everything that runs, into build/ (the default)
 
@@ -41,6 +44,9 @@ dependencies-test:
 
 dependencies-system:
 	@packaging/dependencies.sh system
+
+dependencies-matrix:
+	@packaging/dependencies.sh matrix
 
 programs: | dependencies
 	$(SWIFT) build $(RELEASE)
@@ -102,8 +108,9 @@ coverage: dependencies-test ## lines that the unit tests run
 docs: build ## API documentation into build/docs
 	@packaging/docs.sh build/docs
 
-matrix: ## the link matrix: not built yet
-	@echo "make matrix: the link matrix is not built yet; it comes with a later version" >&2; exit 1
+matrix: dependencies-matrix build ## the link matrix beside TCP, MPTCP and aria2 [CELL=D] [RUNS=9] (1 h)
+	@$(PYTHON) Tests/System/matrix.py $(if $(CELL),--cell $(CELL)) $(if $(RUNS),--runs $(RUNS)) \
+	    $(if $(FRESH),--fresh)
 
 deb: build ## a Debian package into build/
 	@packaging/dependencies.sh deb

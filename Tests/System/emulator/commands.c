@@ -129,7 +129,8 @@ static void print_line(const struct line *line, const char *name, bool series)
 
 static void print_counts(struct emulator *emulator, int64_t now, bool series)
 {
-    printf("{\"ms\":%.3f,\"bin_ms\":%d,\"links\":{", (double)(now - emulator->begun) / MS, BIN_MS);
+    printf("{\"begun_ns\":%lld,\"ms\":%.3f,\"bin_ms\":%d,\"links\":{", (long long)emulator->begun,
+           (double)(now - emulator->begun) / MS, BIN_MS);
     for (int i = 0; i < emulator->count; i++) {
         struct link *link = &emulator->links[i];
         printf("%s\"%s\":{", i ? "," : "", link->name);

@@ -8,7 +8,7 @@
      forget                               drops everything that `after` planned
      clear                                drops the packets on the way, counts from zero
      stats                                counts
-     series                               counts, and the bytes that came out in each 20 ms since `clear`
+     series                               counts, and the bytes that came out in each 10 ms since `clear`
 */
 #ifndef KWIK_EMULATOR_COMMANDS_H
 #define KWIK_EMULATOR_COMMANDS_H

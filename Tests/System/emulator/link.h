@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PACKET_BYTES = 2048, BIN_MS = 20, BINS = 9000 };
+enum { PACKET_BYTES = 2048, BIN_MS = 10, BINS = 12000 };
 
 struct packet {
     struct packet *next;

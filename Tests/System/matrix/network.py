@@ -28,17 +28,16 @@ COMMAND_SECONDS = 10
 EVERYWHERE = "10.77.100.1"
 
 
-def compiled(name, sources, flags=()):
-    """Compiles C sources of Tests/System/emulator into build/, if they are newer; the program's path."""
-    directory = pathlib.Path(__file__).resolve().parents[1] / "emulator"
-    paths = [directory / source for source in sources]
+def compiled(name, sources, folder):
+    """Compiles C sources of a folder of Tests/System into build/, if any is newer; the program's path."""
+    directory = pathlib.Path(__file__).resolve().parents[1] / folder
     target = OUTPUT / name
-    newest = max(path.stat().st_mtime for path in directory.iterdir())
+    newest = max(path.stat().st_mtime for path in directory.glob("*.[ch]"))
     if not target.exists() or target.stat().st_mtime < newest:
         OUTPUT.mkdir(exist_ok=True)
         fresh = OUTPUT / f"{name}.{os.getpid()}"
-        subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *flags, "-o", fresh,
-                        *paths], check=True)
+        subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", fresh,
+                        *[directory / source for source in sources]], check=True)
         fresh.rename(target)
     return target
 
@@ -79,7 +78,7 @@ class Emulator:
     """The running emulator; `tell` and `ask` from one thread at a time."""
 
     def __init__(self, words, log):
-        program = compiled("emulator", ["emulator.c", "commands.c", "link.c"])
+        program = compiled("emulator", ["emulator.c", "commands.c", "link.c"], "emulator")
         self.log = log
         with open(log, "ab") as errors:
             self.process = subprocess.Popen([program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -152,6 +151,7 @@ class Network:
             self.emulator = Emulator(words, self.directory / "emulator.log")
             self.cleanup.callback(self.emulator.stop)
             self._addresses()
+            self._mptcp()
             self.restore()
         except BaseException:
             self.cleanup.close()
@@ -177,17 +177,37 @@ class Network:
                         f"10.77.{i}.{other}", "dev", f"link{i}")
                 command("ip", "-n", namespace, "link", "set", f"link{i}", "mtu", str(MTU), "txqueuelen",
                         str(DEVICE_QUEUE), "up")
-            # Packets from the address of an interface leave by that interface.
+            # Packets from the address of an interface leave by that interface or not at all.
             table = str(100 + i)
-            command("ip", "-n", self.client, "route", "add", "default", "dev", f"link{i}", "src",
+            command("ip", "-n", self.client, "route", "add", f"{EVERYWHERE}/32", "dev", f"link{i}", "src",
                     f"10.77.{i}.1", "metric", str(10 + i))
-            command("ip", "-n", self.client, "route", "add", "default", "dev", f"link{i}", "table", table)
+            for target in (f"{EVERYWHERE}/32", f"10.77.{i}.2/32"):
+                command("ip", "-n", self.client, "route", "add", target, "dev", f"link{i}", "table", table)
+            command("ip", "-n", self.client, "route", "add", "unreachable", "default", "table", table)
             command("ip", "-n", self.client, "rule", "add", "from", f"10.77.{i}.1", "lookup", table)
 
-    def set_congestion(self, name):
-        """The congestion control of every TCP socket that does not ask for one."""
+    def _mptcp(self):
+        """The server tells its other addresses, each on a link of its own; the client joins each once."""
+        count = str(len(self.links))
         for namespace in (self.client, self.server):
-            set_kernel(namespace, {"ipv4/tcp_congestion_control": name})
+            command("ip", "-n", namespace, "mptcp", "limits", "set", "subflows", count,
+                    "add_addr_accepted", count)
+        for i in range(1, len(self.links)):
+            command("ip", "-n", self.server, "mptcp", "endpoint", "add", self.address(i), "dev", f"link{i}",
+                    "signal")
+
+    def set_congestion(self, name):
+        """The congestion control of every plain TCP connection between the two ends. By the routes: a
+        namespace may choose by sysctl only among what the machine lets every user choose."""
+        for i in range(len(self.links)):
+            sides = ((self.client, 1, 2, [f"{EVERYWHERE}/32"]), (self.server, 2, 1, []))
+            for namespace, own, other, more in sides:
+                source = ["dev", f"link{i}", "src", f"10.77.{i}.{own}"]
+                command("ip", "-n", namespace, "route", "replace", f"10.77.{i}.{other}/32", *source, "scope",
+                        "link", "congctl", name)
+                for target in more:
+                    command("ip", "-n", namespace, "route", "replace", target, *source, "metric",
+                            str(10 + i), "congctl", name)
 
     def restore(self):
         """Every link as its cell says, up, empty, and nothing planned."""

@@ -1,0 +1,160 @@
+"""The table of all cells, and whether they meet the demands."""
+
+from matrix.figures import Figures
+
+# So many cells may fall short of this share of what TCP makes of the links in sum, each for a reason.
+SHARE_OF_SUM, MISSES_ALLOWED = 0.95, 2
+# None may fall short of its best single path. What is below by less than rounding shows is not below.
+SHARE_OF_BEST = 0.995
+# After a silent death: the longer of these, ms and times the largest round trip.
+GAP_MS, GAP_RTTS = 300, 3
+UPLOAD_GAIN = 1.9
+# Why a cell may be below SHARE_OF_SUM: its name, and the reason with the closest figure that was reached.
+REASONS = {}
+
+COLUMNS = [("cell", 7), ("ΣTCP", 7), ("best", 7), ("MPTCP", 7), ("aria2", 7), ("Kwik", 7), ("ifaces", 7),
+           ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6),
+           ("in-order ms", 24), ("CPU", 5)]
+LEGEND = """Mbit/s, medians of {rounds} rounds, all in turn over the same links; {congestion} everywhere.
+ΣTCP: one curl on each link, at once, their rates in sum; best: the fastest of them. MPTCP: the kernel's, one
+server that has an address on each link; aria2: one connection to each server; Kwik: one gateway and nginx on
+each link; ifaces: Kwik to one server that all links lead to. Ratios are medians of the rounds' ratios; where
+links fail, TCP's rates count for the time and share that a link was there. gap: the longest in which the
+program read nothing, of Kwik/MPTCP. in-order: from the moment when so many bytes had come over the links to
+when the program had read so many, median/99th percentile, of Kwik and MPTCP. CPU: the engine's s/GiB."""
+
+
+def brief(record):
+    """One record in a few words, for the log."""
+    if record is None:
+        return "not built yet"
+    if record.get("failed"):
+        return f"FAILED {record['failed']}"
+    text = f"{record['mbps']:8.2f} Mbit/s" if "mbps" in record else ""
+    for key, form in (("mbps_of", lambda v: " + ".join(f"{x:.1f}" for x in v)),
+                      ("longest_gap_ms", lambda v: f"gap {v:.0f} ms"),
+                      ("duplicates", lambda v: f"dup {v:.2f} %"),
+                      ("delay_p50_ms", lambda v: f"p50 {v:.0f}"),
+                      ("delay_p99_ms", lambda v: f"p99 {v:.0f} ms"),
+                      ("cpu_s_per_gib", lambda v: f"cpu {v:.1f}"),
+                      ("jain", lambda v: f"Jain's index {v:.3f}"),
+                      ("mismatches", lambda v: f"{v} lies found")):
+        if record.get(key) is not None:
+            text += f"  {form(record[key])}"
+    parts = [f"{part['server'].split('.')[0]} {part['bytes'] / 1e6:.1f} MB"
+             for part in record.get("parts") or []]
+    return text + ("  " + ", ".join(parts) if parts else "") + ("  CORRUPT" if record.get("corrupt") else "")
+
+
+def number(value, form=".1f"):
+    return "–" if value is None else format(value, form)
+
+
+def row(figures):
+    """The texts of one cell's row."""
+    name = figures.cell.name
+    fastest = [max(figures.singles(round_)) for round_ in figures.rounds if figures.singles(round_)]
+    delays = " ".join(f"{number(figures.of(who, 'delay_p50_ms'), '.0f')}/"
+                      f"{number(figures.of(who, 'delay_p99_ms'), '.0f')}" for who in ("kwik", "mptcp"))
+    gaps = "/".join(number(figures.worst(who, "longest_gap_ms"), ".0f") for who in ("kwik", "mptcp"))
+    return [name, number(figures.mbps("tcp")), number(max(fastest, default=None)),
+            *(number(figures.mbps(who)) for who in ("mptcp", "aria2", "kwik", "interfaces")),
+            *(number(figures.against_tcp("kwik", best), ".3f") for best in (False, True)),
+            number(figures.against("kwik", "mptcp"), ".3f"), number(figures.against("kwik", "aria2"), ".3f"),
+            gaps, number(figures.of("kwik", "duplicates"), ".2f"), delays,
+            number(figures.of("kwik", "cpu_s_per_gib"))]
+
+
+def table(rows):
+    lines = [" ".join(name.rjust(width) for name, width in COLUMNS)]
+    lines += [" ".join(text.rjust(width) for text, (_, width) in zip(texts, COLUMNS)) for texts in rows]
+    return "\n".join(lines)
+
+
+def gap_limit(cell):
+    return max(GAP_MS, GAP_RTTS * cell.longest_rtt)
+
+
+def demands(figures):
+    """What a cell does not meet, in words; its sum is judged with the others'."""
+    cell = figures.cell
+    best = figures.against_tcp("kwik", True)
+    if best is None:
+        yield "nothing of Kwik and TCP was measured"
+    elif best < SHARE_OF_BEST:
+        yield f"{best:.3f} of the best single path"
+    for other in ("mptcp", "aria2"):
+        share = figures.against("kwik", other)
+        if share is not None and share < 1 and not cell.small:
+            yield f"{share:.3f} of {other}"
+    gap = figures.worst("kwik", "longest_gap_ms")
+    if cell.kills and gap is not None and gap > gap_limit(cell):
+        yield f"a gap of {gap:.0f} ms; at most {gap_limit(cell):.0f}"
+    if figures.corrupt():
+        yield f"{figures.corrupt()} transfers with wrong bytes"
+    yield from figures.failures()
+
+
+def uploads(known):
+    """A line for each upload, and those that gain too little, which counts where the links are alike."""
+    lines, short = [], []
+    for cell, rounds in known:
+        figures = Figures(cell, rounds)
+        one = figures.mbps("upload_one")
+        if one is None:
+            continue
+        lines.append(f"uploads {cell.name}: TCP on the first link {number(figures.mbps('upload_tcp'))}, "
+                     f"Kwik on it {one:.1f}")
+        alike = len({(link.rate, link.rtt) for link in cell.links}) == 1
+        for name in ("upload_interfaces", "upload_relays"):
+            gain = figures.against(name, "upload_one")
+            if figures.mbps(name) is None:
+                continue
+            lines[-1] += f", {name[7:]} {number(figures.mbps(name))} ({number(gain, '.2f')} ×)"
+            if gain is not None and alike and gain < UPLOAD_GAIN:
+                short.append(f"{cell.name}: upload over {name[7:]} {gain:.2f} ×; at least {UPLOAD_GAIN}")
+    return lines, short
+
+
+def least(values):
+    values = [value for value in values if value is not None]
+    return f"{min(values):.3f}" if values else "–"
+
+
+def conclude(known, options):
+    """Prints table, demands and the last line; the exit code."""
+    all_figures = [Figures(cell, rounds) for cell, rounds in known if rounds]
+    if not all_figures:
+        print("Nothing was measured.")
+        return 1
+    print(LEGEND.format(rounds=options.runs, congestion=options.congestion) + "\n")
+    print(table([row(figures) for figures in all_figures]) + "\n")
+    lines, wrong = uploads(known)
+    for figures in all_figures:
+        jain = [entry["jain"] for round_ in figures.rounds
+                if (entry := round_.get("fairness") or {}).get("jain")]
+        if jain:
+            lines.append(f"{figures.cell.name}: Jain's index of Kwik beside one TCP {min(jain):.3f} to "
+                         f"{max(jain):.3f}")
+        lied = [entry for round_ in figures.rounds if (entry := round_.get("lied_to")) and "mbps" in entry]
+        if lied:
+            lines.append(f"{figures.cell.name}: with a lying replica {lied[0]['mbps']:.1f} Mbit/s, "
+                         f"{lied[0]['mismatches']} wrong blocks found, none read")
+        wrong += [f"{figures.cell.name}: {problem}" for problem in demands(figures)]
+    print("\n".join(lines))
+    missed = [(figures.cell.name, share) for figures in all_figures
+              if (share := figures.against_tcp("kwik", False)) is not None and share < SHARE_OF_SUM]
+    for name, share in missed:
+        print(f"missed: {name} reaches {share:.3f} of the sum: {REASONS.get(name, 'no reason is known')}")
+        if name not in REASONS:
+            wrong.append(f"{name}: below {SHARE_OF_SUM} of the sum without a known reason")
+    if len(missed) > MISSES_ALLOWED:
+        wrong.append(f"{len(missed)} cells below {SHARE_OF_SUM} of the sum; at most {MISSES_ALLOWED}")
+    for problem in wrong:
+        print(f"NOT AS DEMANDED: {problem}")
+    print(f"matrix: cells={len(all_figures)} missed={len(missed)} "
+          f"corrupt={sum(figures.corrupt() for figures in all_figures)} "
+          f"min_vs_best={least(figures.against_tcp('kwik', True) for figures in all_figures)} "
+          f"min_vs_sum={least(figures.against_tcp('kwik', False) for figures in all_figures)} "
+          f"min_vs_mptcp={least(figures.against('kwik', 'mptcp') for figures in all_figures)}", flush=True)
+    return 1 if wrong else 0

@@ -1,0 +1,105 @@
+"""The matrix's arithmetic, and one small round of it over real links."""
+
+import os
+import pathlib
+import tempfile
+import unittest
+
+from matrix import cells, contenders, figures, plot, report
+from matrix.network import Link, missing_privilege
+from matrix.world import World
+
+SIZE = 300 << 10
+
+
+def cell_of(name):
+    return cells.named(name)[0]
+
+
+def round_of(**records):
+    return {name: {"seconds": 6.0, **entry} for name, entry in records.items()}
+
+
+class Arithmetic(unittest.TestCase):
+    def test_a_killed_link_counts_for_the_time_that_it_was_there(self):
+        cell = cell_of("K")
+        fast, slow = cell.links
+        self.assertAlmostEqual(cell.available(fast, 9), 6)
+        self.assertAlmostEqual(cell.available(fast, 4), 3)
+        self.assertAlmostEqual(cell.available(slow, 9), 9)
+
+    def test_a_slowed_link_counts_for_its_share(self):
+        cell = cell_of("R")
+        self.assertAlmostEqual(cell.available(cell.links[0], 6), 3 + 3 * 0.05)
+
+    def test_references_are_what_tcp_makes_of_what_is_left(self):
+        tcp = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
+        measured = figures.Figures(cell_of("K"), [round_of(tcp=tcp, kwik={"mbps": 40.0, "seconds": 9.0})])
+        sum_left = 46 * 6 / 9 + 18
+        self.assertAlmostEqual(measured.against_tcp("kwik", False), 40 / sum_left)
+        self.assertAlmostEqual(measured.against_tcp("kwik", True), 40 / (46 * 6 / 9))
+
+    def test_a_small_transfer_is_held_against_the_best_path_only(self):
+        measured = figures.Figures(cell_of("A-20K"), [
+            round_of(tcp={"mbps_of": [4.0, 1.0], "mbps": 5.0}, kwik={"mbps": 4.2, "seconds": 0.1})])
+        self.assertIsNone(measured.against_tcp("kwik", False))
+        self.assertAlmostEqual(measured.against_tcp("kwik", True), 1.05)
+
+    def test_ratios_are_made_within_a_round(self):
+        rounds = [round_of(kwik={"mbps": kwik}, mptcp={"mbps": mptcp})
+                  for kwik, mptcp in ((60, 50), (30, 20), (90, 100))]
+        self.assertAlmostEqual(figures.Figures(cell_of("A"), rounds).against("kwik", "mptcp"), 1.2)
+
+    def test_a_failed_transfer_is_a_failure_and_no_figure(self):
+        rounds = [round_of(kwik={"mbps": 60}), round_of(kwik={"failed": "Failed: not done", "mbps": 1})]
+        measured = figures.Figures(cell_of("A"), rounds)
+        self.assertEqual(measured.mbps("kwik"), 60)
+        self.assertEqual(measured.failures(), ["kwik: Failed: not done"])
+
+    def test_bytes_in_order_have_no_delay_and_held_ones_have(self):
+        times, totals = [10, 20, 30, 40], [100, 200, 300, 400]
+        self.assertEqual(max(figures.in_order_delays((times, totals), (times, totals))), 0)
+        late = figures.in_order_delays((times, totals), ([10, 20, 30, 40, 60], [100, 100, 100, 100, 400]))
+        self.assertGreater(figures.quantile(late, 0.5), 10)
+
+    def test_a_miss_without_a_reason_and_a_wrong_byte_are_told(self):
+        good = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
+        measured = figures.Figures(cell_of("A"), [round_of(tcp=good, kwik={"mbps": 45.0, "corrupt": True})])
+        told = " ".join(report.demands(measured))
+        self.assertIn("of the best single path", told)
+        self.assertIn("wrong bytes", told)
+
+    def test_cells_are_found_by_name_and_by_letter(self):
+        self.assertEqual([cell.name for cell in cells.named("d")], ["D"])
+        self.assertEqual([cell.name for cell in cells.named("X")], ["X100", "X200", "X1000"])
+        self.assertEqual(cells.named("Z"), [])
+
+
+class SmallRound(unittest.TestCase):
+    """Every contender brings a file whole over two real links, and the liar's bytes are not among them."""
+
+    def test_all_contenders(self):
+        problem = missing_privilege()
+        if problem:
+            self.fail(f"the matrix can't be tested here: {problem}")
+        cell = cells.Cell("T", "a test", [Link("1", 40, 10), Link("2", 40, 20)], size=SIZE, seconds=0.5)
+        with tempfile.TemporaryDirectory(prefix="kwik-matrix-test-") as home:
+            truth = pathlib.Path(home) / "truth"
+            truth.write_bytes(os.urandom(SIZE + (64 << 10)))
+            with World(cell, truth) as world:
+                wanted = ("tcp", "mptcp", "kwik", "single", "lied_to", "upload_tcp", "upload_one")
+                records = {name: contenders.attempt(getattr(contenders, name), world, True)
+                           for name in wanted}
+            picture = pathlib.Path(home) / "picture.svg"
+            plot.draw(cell, [records], picture)
+            self.assertIn("polygon", picture.read_text(encoding="utf-8"))
+        for name, entry in records.items():
+            with self.subTest(name):
+                self.assertIsNotNone(entry)
+                self.assertNotIn("failed", entry)
+                self.assertFalse(entry["corrupt"])
+                self.assertGreater(entry["mbps"], 0.5)
+
+
+if __name__ == "__main__":
+    unittest.main()
