@@ -13,6 +13,8 @@ final class Backend {
     private var watch: Watch?
     private var pump: LocalPump?
     private var isTCP = true
+    /// Runs while the backend does not know of its connection yet.
+    private var handshake: LoopTimer?
     private var header: [UInt8] = []
     /// The last read gave the urgent byte alone.
     private var wasUrgent = false
@@ -31,17 +33,31 @@ final class Backend {
         do throws(Errno) {
             guard let address = Self.address(of: target) else { throw Errno(code: Self.invalid) }
             if case .unix = target { isTCP = false }
-            let fd = try StreamSocket.connect(to: address)
+            let fd = try StreamSocket.make(family: address.family)
             socket = Descriptor(taking: fd)
             // Urgent bytes keep their place in the stream.
             try StreamSocket.setOption(fd, BackendOption.socket, BackendOption.urgentInline, 1)
             for option in options { set(option) }
+            if header.isEmpty, StreamSocket.deferHandshake(fd) {
+                handshake = try loop.timer { [unowned self] in self.finishHandshake() }
+            }
+            try StreamSocket.connect(fd, to: address)
             watch = try loop.watch(fd, for: [.readable, .writable, .peerHangup, .edgeTriggered]) {
                 [unowned self] readiness in self.ready(readiness)
             }
         } catch {
             driver.input(.backendRefused(stream, errno: error.code))
         }
+    }
+
+    /// With TCP a client's connect() returns before its server's accept() does, and programs that connect to
+    /// themselves know it. So the backend gets its connection after the client has been told: with the
+    /// client's first bytes, or after this long, which is several times what telling takes on one machine.
+    static let acceptDelay = Interval.milliseconds(1)
+
+    private func finishHandshake() {
+        handshake = nil
+        if let fd = socket?.raw { StreamSocket.finishHandshake(fd) }
     }
 
     private static let invalid: Int32 = 22
@@ -115,6 +131,7 @@ final class Backend {
         let peer = StreamSocket.peerAddress(fd)
         driver.input(.backendConnected(stream, local: Self.inet(local), peer: Self.inet(peer)))
         pump?.readable()
+        handshake?.arm(at: Clock.now() + Self.acceptDelay)
     }
 
     /// A socket that has just connected has room for it; without it the backend would take somebody else's
@@ -149,6 +166,7 @@ final class Backend {
             pump?.stop()
             watch?.cancel()
             watch = nil
+            handshake = nil
             if let socket = socket.take() { StreamSocket.reset(socket.release()) }
         }
     }
@@ -157,6 +175,7 @@ final class Backend {
         pump?.stop()
         watch?.cancel()
         watch = nil
+        handshake = nil
         socket = nil
     }
 }

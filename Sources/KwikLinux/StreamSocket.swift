@@ -22,10 +22,15 @@ public enum IOResult: Equatable, Sendable {
 
 /// Byte streams over TCP and Unix sockets. No function here ever blocks.
 public enum StreamSocket {
+    /// A socket that is not connected yet. The caller owns it; it is non-blocking and close-on-exec.
+    public static func make(family: Int32) throws(Errno) -> Int32 {
+        try checked(kwik_socket(family, Int32(SOCK_STREAM.rawValue)))
+    }
+
     /// Begins to connect. When the descriptor becomes writable, `pendingError` says whether it did.
     /// The caller owns the result, which is non-blocking and close-on-exec.
     public static func connect(to address: SocketAddress) throws(Errno) -> Int32 {
-        let socket = Descriptor(taking: try checked(kwik_socket(address.family, Int32(SOCK_STREAM.rawValue))))
+        let socket = Descriptor(taking: try make(family: address.family))
         try connect(socket.raw, to: address)
         return socket.release()
     }
@@ -41,11 +46,23 @@ public enum StreamSocket {
 
     /// A TCP listener on an IPv4 or IPv6 address. The caller owns the result.
     public static func listen(on address: SocketAddress) throws(Errno) -> Int32 {
-        let socket = Descriptor(taking: try checked(kwik_socket(address.family, Int32(SOCK_STREAM.rawValue))))
+        let socket = Descriptor(taking: try make(family: address.family))
         try setOption(socket.raw, SOL_SOCKET, SO_REUSEADDR, 1)
         try bind(socket.raw, to: address)
         try checkedByErrno(Glibc.listen(socket.raw, SOMAXCONN))
         return socket.release()
+    }
+
+    /// Before `connect`: the last segment of TCP's handshake, by which the peer gets its connection, waits for
+    /// our first bytes, for `finishHandshake`, or for 200 ms (TCP_DELACK_MAX). Linux does so for a client
+    /// that asks for TCP_DEFER_ACCEPT (tcp_rcv_synsent_state_process). False: this is no TCP socket.
+    public static func deferHandshake(_ fd: Int32) -> Bool {
+        (try? setOption(fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, 1)) != nil
+    }
+
+    /// Sends what `deferHandshake` held back, if it has not gone yet.
+    public static func finishHandshake(_ fd: Int32) {
+        try? setOption(fd, Int32(IPPROTO_TCP), TCP_QUICKACK, 1)
     }
 
     public static func bind(_ fd: Int32, to address: SocketAddress) throws(Errno) {

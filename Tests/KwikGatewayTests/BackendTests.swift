@@ -29,7 +29,7 @@ private final class Bench {
     private var writer = FrameWriter()
     private let header: [UInt8]
 
-    init(options: SocketOptions = [], header: [UInt8] = []) throws {
+    init(options: SocketOptions = [], header: [UInt8] = [], accepts: Bool = true) throws {
         self.header = header
         loop = try EventLoop()
         endpoint = try Endpoint(loop: loop, maximumRate: nil)
@@ -62,6 +62,17 @@ private final class Bench {
             writer.preface(Preface(stream: stream, role: .stream)), writer.frame(.open(options)),
         ])
         #expect(try turn(until: { self.isConnected }))
+        if accepts { try accept() }
+    }
+
+    /// Whether the application could accept now.
+    var hasNewcomer: Bool {
+        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) == 1
+    }
+
+    func accept() throws {
+        while !hasNewcomer { #expect(try turn(until: { self.hasNewcomer })) }
         application = try #require(try UnixSocket.accept(listener))
     }
 
@@ -161,6 +172,23 @@ private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ more: [UInt
         #expect(try bench.option(SOL_SOCKET, SO_RCVBUF) == buffer)
         #expect(try bench.option(SOL_SOCKET, SO_OOBINLINE) == 1)
         #expect(try bench.option(tcpLevel, TCP_NODELAY) == 0)
+    }
+
+    /// As with TCP: connect() returns at the client before accept() does at the server.
+    @Test func theApplicationGetsItsConnectionAfterTheClient() throws {
+        let began = Clock.now()
+        let bench = try Bench(accepts: false)
+        // By 200 ms the kernel itself would have ended the handshake.
+        #expect(!bench.hasNewcomer || Clock.now() > began + .milliseconds(100))
+        try bench.accept()
+    }
+
+    @Test func theClientsFirstBytesEndTheHandshake() throws {
+        let bench = try Bench(accepts: false)
+        bench.receive("hello", at: 0)
+        #expect(bench.hasNewcomer)
+        try bench.accept()
+        #expect(bench.read(5) == Array("hello".utf8))
     }
 
     @Test func theProxyHeaderGoesFirst() throws {
