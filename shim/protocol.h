@@ -92,8 +92,8 @@ _Static_assert(sizeof(struct kwik_reply) == 24, "no padding");
 
 /*
  * While a connect is pending, A's SO_SNDBUF is the kernel's least (4,608), and 1-byte fillers exhaust it; the
- * engine raises it to KWIK_SEND_BUFFER when the far end has connected. So a value below this limit, read from
- * A itself, says "not connected".
+ * engine raises it to KWIK_SEND_BUFFER, or what the program has set, when the far end has connected. So a
+ * value below this limit, read from A itself, says "not connected".
  */
 #define KWIK_SEND_BUFFER 212992
 #define KWIK_PENDING_LIMIT 16384

@@ -188,9 +188,9 @@ enum BackendOption {
     static let urgentInline: Int32 = 10
     /// NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, USER_TIMEOUT.
     private static let tcpNames: [Int32] = [1, 4, 5, 6, 18]
-    /// KEEPALIVE, PRIORITY. Not LINGER: the client's resets come as RESET, and a close that lingers would
-    /// stop the loop. Not OOBINLINE, which is always on.
-    private static let socketNames: [Int32] = [9, 12]
+    /// SNDBUF, RCVBUF, KEEPALIVE, PRIORITY. Not LINGER: the client's resets come as RESET, and a close that
+    /// lingers would stop the loop. Not OOBINLINE, which is always on.
+    private static let socketNames: [Int32] = [7, 8, 9, 12]
 
     static func isAccepted(_ option: SocketOption) -> Bool {
         switch option.level {

@@ -53,8 +53,8 @@ public enum StreamSocket {
         return socket.release()
     }
 
-    /// Before `connect`: the last segment of TCP's handshake, by which the peer gets its connection, waits for
-    /// our first bytes, for `finishHandshake`, or for 200 ms (TCP_DELACK_MAX). Linux does so for a client
+    /// Before `connect`: the last segment of TCP's handshake, by which the peer gets its connection, waits
+    /// for our first bytes, for `finishHandshake`, or for 200 ms (TCP_DELACK_MAX). Linux does so for a client
     /// that asks for TCP_DEFER_ACCEPT (tcp_rcv_synsent_state_process). False: this is no TCP socket.
     public static func deferHandshake(_ fd: Int32) -> Bool {
         (try? setOption(fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, 1)) != nil

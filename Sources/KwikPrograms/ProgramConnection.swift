@@ -57,8 +57,9 @@ public final class ProgramConnection {
     /// Bytes at the head of E's queue that have been forwarded (or are a filler): 0 or 1 once connected.
     private var residue = 0
 
-    /// POLLOUT needs four times what the residue pins (66 kB after sendfile) in the send buffer.
     static let sendBuffer: Int32 = 212_992
+    /// POLLOUT needs four times what the residue pins (66 kB after sendfile); the kernel doubles this.
+    static let leastSendBuffer: Int32 = 139_264
     /// One-byte messages that exhaust the kernel's least send buffer; 6 on Linux 6.
     static let maximalFillers = 64
 
@@ -151,7 +152,7 @@ public final class ProgramConnection {
         state = .connected
         // First, for the shim takes a small buffer for "not connected". It cannot fail but by a seccomp
         // filter, and then the program has a slow connection.
-        try? StreamSocket.setOption(programEnd, SOL_SOCKET, SO_SNDBUF, Self.sendBuffer)
+        obeyBuffers(of: programEnd)
         unsafe withUnsafeTemporaryAllocation(byteCount: Self.maximalFillers, alignment: 1) { buffer in
             let drained = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[0..<fillers - 1])
             if fillers > 1 { _ = unsafe StreamSocket.read(descriptor, into: drained) }
@@ -167,6 +168,16 @@ public final class ProgramConnection {
         } catch {
             drop(.over)
             door.forget(self)
+        }
+    }
+
+    /// What the program has set of SO_SNDBUF and SO_RCVBUF, for the bytes that wait between us.
+    func obeyBuffers(of programEnd: Int32) {
+        guard state == .connected else { return }
+        let size = max(shadow.sendBuffer ?? Self.sendBuffer, Self.leastSendBuffer)
+        try? StreamSocket.setOption(programEnd, SOL_SOCKET, SO_SNDBUF, size)
+        if let size = shadow.receiveBuffer {
+            try? StreamSocket.setOption(descriptor, SOL_SOCKET, SO_SNDBUF, size)
         }
     }
 

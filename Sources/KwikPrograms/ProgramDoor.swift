@@ -246,15 +246,20 @@ public final class ProgramDoor {
 
     /// Everything else is about a descriptor that the program sent along, which we close.
     func answer(_ request: Request, about descriptor: Int32) -> Answer {
+        defer { Descriptor.close(descriptor) }
         let cookie = try? UnixSocket.cookie(descriptor)
-        Descriptor.close(descriptor)
         guard let connection = cookie.flatMap({ connections[$0] }), connection.state != .offered else {
             return Answer(reply: Reply(kind: request.kind, state: .unknown))
         }
         switch request.kind {
         case .status: return Answer(reply: status(connection, request.flags))
         case .getOption: return Answer(reply: getOption(connection, request))
-        case .setOption: return Answer(reply: setOption(connection, request))
+        case .setOption:
+            let reply = setOption(connection, request)
+            if request.level == SOL_SOCKET, [SO_SNDBUF, SO_RCVBUF].contains(request.name), reply.error == 0 {
+                connection.obeyBuffers(of: descriptor)
+            }
+            return Answer(reply: reply)
         case .undo: return undo(connection)
         case .connect, .swapped: preconditionFailure("not about a descriptor of ours")
         }

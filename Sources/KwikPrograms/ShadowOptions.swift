@@ -79,6 +79,9 @@ extension Shadow {
     private static let carried: [(level: Int32, name: Int32)] = [
         (tcp, TCP_NODELAY), (SOL_SOCKET, SO_KEEPALIVE), (tcp, TCP_USER_TIMEOUT),
     ]
+    /// SO_SNDBUF and SO_RCVBUF, and the bits of SO_BUF_LOCK (72) that say that the program has set them.
+    private static let buffers: [(name: Int32, lock: Int32)] = [(SO_SNDBUF, 1), (SO_RCVBUF, 2)]
+    private static let bufferLock: Int32 = 72
     /// These have values, whether keep-alive is on or not.
     private static let keepAliveTimes: [Int32] = [TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT]
 
@@ -95,6 +98,7 @@ extension Shadow {
         {
             return [priority]
         }
+        if level == SOL_SOCKET, let size = buffer(name) { return [size] }
         if level == Self.tcp, Self.keepAliveTimes.contains(name) {
             return [carried(level, name)].compactMap { $0 }
         }
@@ -102,6 +106,25 @@ extension Shadow {
             let option = carried(level, name)
         else { return [] }
         return level == SOL_SOCKET && option.isSet ? [option] + times : [option]
+    }
+
+    /// What the program has asked for: the kernel has it doubled (socket(7)). Nil: nothing, or no buffer.
+    private func buffer(_ name: Int32) -> SocketOption? {
+        guard let bit = Self.buffers.first(where: { $0.name == name })?.lock,
+            let locks = try? StreamSocket.intOption(descriptor, SOL_SOCKET, Self.bufferLock),
+            locks & bit != 0,
+            let doubled = try? StreamSocket.intOption(descriptor, SOL_SOCKET, name)
+        else { return nil }
+        let value = unsafe withUnsafeBytes(of: doubled / 2) { unsafe Array($0) }
+        return SocketOption(level: SOL_SOCKET, name: name, value: value)
+    }
+
+    /// SO_SNDBUF and SO_RCVBUF in bytes; nil: not set by the program.
+    var sendBuffer: Int32? { bufferSize(SO_SNDBUF) }
+    var receiveBuffer: Int32? { bufferSize(SO_RCVBUF) }
+
+    private func bufferSize(_ name: Int32) -> Int32? {
+        buffer(name).map { option in unsafe option.value.withUnsafeBytes { unsafe $0.load(as: Int32.self) } }
     }
 
     private var times: SocketOptions { Self.keepAliveTimes.compactMap { carried(Self.tcp, $0) } }
@@ -114,6 +137,7 @@ extension Shadow {
             options.append(option)
             if level == SOL_SOCKET { options += times }
         }
+        options += Self.buffers.compactMap { buffer($0.name) }
         return priority.isSet ? options + [priority] : options
     }
 

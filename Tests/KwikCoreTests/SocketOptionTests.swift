@@ -9,6 +9,7 @@ private func option(_ level: Int32, _ name: Int32, _ value: UInt32) -> SocketOpt
 
 private func noDelay(_ value: UInt32) -> SocketOption { option(6, 1, value) }
 private func priority(_ value: UInt32) -> SocketOption { option(1, 12, value) }
+private func sendBuffer(_ value: UInt32) -> SocketOption { option(1, 7, value) }
 private func userTimeout(milliseconds: UInt32) -> SocketOption { option(6, 18, milliseconds) }
 
 extension ClientWorld {
@@ -26,6 +27,9 @@ extension ClientWorld {
 
     /// Bytes of DATA sent on a channel.
     fileprivate func payload(_ channel: ChannelID) -> UInt64 { upstream(channel).reduce(0) { $0 + $1.count } }
+
+    /// The maxima that the primary was told.
+    fileprivate func windows(_ channel: ChannelID) -> [UInt64] { maxima(frames(channel)) }
 
     /// What the program is shown next.
     fileprivate func shown(_ stream: StreamID) -> [UInt8] {
@@ -154,6 +158,62 @@ extension ClientWorld {
         #expect(world.payload(own) >= 400_000)
     }
 
+    // MARK: Buffers
+
+    @Test func noMoreIsReadAheadOfTheBackendThanTheProgramsSendBuffer() throws {
+        let world = ClientWorld()
+        world.up()
+        let (stream, own) = try world.connect([sendBuffer(8_000)])
+        #expect(world.write(stream, 1 << 20) == 8_000)
+        // The gateway has all of it, the backend 3,000 bytes.
+        world.receive(own, .window(read: 8_000, maximum: 11_000))
+        #expect(world.write(stream, 1 << 20) == 3_000)
+        // News that comes late takes nothing back.
+        world.receive(own, .window(read: 8_000, maximum: 9_000))
+        world.receive(own, .window(read: 11_000, maximum: 19_000))
+        #expect(world.write(stream, 1 << 20) == 8_000)
+    }
+
+    @Test func aSendBufferSetLaterCountsFromThenOnAndMayGrow() throws {
+        let world = ClientWorld()
+        world.up()
+        let (stream, own) = try world.connect()
+        #expect(world.write(stream, 100_000) == 100_000)
+        world.receive(own, .window(read: 60_000, maximum: 1 << 20))
+        world.set(sendBuffer(8_000), stream)
+        #expect(world.write(stream, 1) == 0)
+        world.receive(own, .window(read: 100_000, maximum: 108_000))
+        #expect(world.write(stream, 1 << 20) == 8_000)
+        world.set(sendBuffer(10_000), stream)
+        #expect(world.write(stream, 1 << 20) == 2_000)
+    }
+
+    @Test func aGatewaysCreditFollowsItsBackendByTheSendBuffer() throws {
+        let world = GatewayWorld()
+        world.up()
+        world.backendsRead = false
+        let stream = StreamID(0)
+        world.open(channel(4), stream)
+        let before = world.windows(channel(4)).last
+        #expect(try #require(before) > 65_536)
+        world.receive(channel(4), .option(sendBuffer(8_000)))
+        #expect(world.windows(channel(4)).last == 8_000)
+        // What was granted before stays granted.
+        world.data(channel(4), at: 0, [UInt8](repeating: 1, count: 9_000))
+        world.backendsRead = true
+        world.backendTakes(stream)
+        #expect(world.windows(channel(4)).last == 17_000)
+    }
+
+    @Test func aClientsCreditFollowsItsReceiveBuffer() throws {
+        for (size, maximum) in [(9_000, 65_536), (100_000, 100_000)] as [(UInt32, UInt64)] {
+            let world = ClientWorld()
+            world.up()
+            let (_, own) = try world.connect([option(1, 8, size)])
+            #expect(world.windows(own).last == maximum)
+        }
+    }
+
     // MARK: Urgent data
 
     @Test func theProgramsUrgentByteIsToldBeforeItsData() throws {
@@ -238,7 +298,13 @@ extension ClientWorld {
     }
 }
 
+private func maxima(_ frames: [Frame]) -> [UInt64] {
+    frames.compactMap { frame in if case .window(_, let maximum) = frame { maximum } else { nil } }
+}
+
 extension GatewayWorld {
+    fileprivate func windows(_ channel: ChannelID) -> [UInt64] { maxima(frames(channel)) }
+
     fileprivate func payload(_ channel: ChannelID) -> Int {
         items(channel).reduce(0) { sum, item in
             if case .data(let header, _) = item { sum + header.length } else { sum }

@@ -51,10 +51,44 @@ private final class Told {
         #expect(told.options == [option(tcpLevel, TCP_NODELAY, 1)])
         #expect(try told.set(tcpLevel, TCP_USER_TIMEOUT, bytes(5_000)) == 0)
         #expect(told.options == [option(tcpLevel, TCP_USER_TIMEOUT, 5_000)])
-        #expect(try told.set(SOL_SOCKET, SO_RCVBUF, bytes(9_000)) == 0)
+        #expect(try told.set(SOL_SOCKET, SO_REUSEADDR, bytes(1)) == 0)
         #expect(try told.set(tcpLevel, TCP_USER_TIMEOUT, bytes(-1)) == EINVAL)
         #expect(try told.set(SOL_SOCKET, SO_LINGER, bytes(1) + bytes(0)) == 0)
         #expect(told.options.isEmpty)
+    }
+
+    /// Without the kernel's doubling, and only once they are set.
+    @Test func buffersAreToldAsTheProgramSetThem() throws {
+        let told = try Told()
+        #expect(told.connection.options.isEmpty)
+        #expect(try told.set(SOL_SOCKET, SO_SNDBUF, bytes(9_000)) == 0)
+        #expect(told.options == [option(SOL_SOCKET, SO_SNDBUF, 9_000)])
+        #expect(try told.set(SOL_SOCKET, SO_RCVBUF, bytes(7_000)) == 0)
+        #expect(told.options == [option(SOL_SOCKET, SO_RCVBUF, 7_000)])
+    }
+
+    /// A small one would never become writable again behind a large residue.
+    @Test(arguments: [(4_096, 278_528), (150_000, 300_000), (200_000, 400_000)] as [(Int32, Int32)])
+    func theSendBufferIsThatOfTheProgramsEnd(_ size: Int32, _ shown: Int32) throws {
+        let told = try Told()
+        #expect(try StreamSocket.intOption(told.program, SOL_SOCKET, SO_SNDBUF) == 425_984)
+        #expect(try told.set(SOL_SOCKET, SO_SNDBUF, bytes(size)) == 0)
+        #expect(try StreamSocket.intOption(told.program, SOL_SOCKET, SO_SNDBUF) == shown)
+    }
+
+    @Test func whileAConnectIsPendingTheFillersKeepTheirBuffer() throws {
+        let bench = try Bench()
+        let (program, connection) = try bench.pending(to: #require(SocketAddress(parsing: "127.0.0.1:9")))
+        defer { close(program) }
+        let before = try StreamSocket.intOption(program, SOL_SOCKET, SO_SNDBUF)
+        let answer = try bench.ask(.setOption, program) { request in
+            (request.level, request.name) = (SOL_SOCKET, SO_SNDBUF)
+            (request.length, request.value) = (4, bytes(150_000))
+        }
+        #expect(answer.error == 0)
+        #expect(try StreamSocket.intOption(program, SOL_SOCKET, SO_SNDBUF) == before)
+        connection.established()
+        #expect(try StreamSocket.intOption(program, SOL_SOCKET, SO_SNDBUF) == 300_000)
     }
 
     @Test func keepAliveTimesGoWithKeepAlive() throws {

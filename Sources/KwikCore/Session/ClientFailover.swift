@@ -203,6 +203,7 @@ extension ClientSession {
         stream.progressEnded = false
         stream.upAcknowledged = part.upAcknowledged
         stream.upMaximum = part.upMaximum
+        stream.upTaken = part.upAcknowledged
         stream.reserved = RangeSet()
         event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
         stream.down.rebase()

@@ -96,7 +96,8 @@ extension ClientSession {
             longest = max(longest, path.sample.srtt + path.horizon)
         }
         let wanted = UInt64(3 * total * longest.seconds)
-        let bounded = min(max(wanted, Tuning.minimumWindow), Tuning.maximumWindow)
+        let most = max(stream.options.receiveBuffer ?? .max, Tuning.initialWindow)
+        let bounded = min(max(wanted, Tuning.minimumWindow), Tuning.maximumWindow, most)
         let share = settings.memoryBudget / UInt64(max(streams.count, 1))
         return min(bounded, max(share, Tuning.initialWindow))
     }

@@ -258,6 +258,10 @@ extension ClientSession {
         stream.upAcknowledged = max(stream.upAcknowledged, read)
         stream.flights.acknowledged(stream.upAcknowledged)
         stream.upMaximum = max(stream.upMaximum, maximum)
+        if let buffer = stream.options.sendBuffer {
+            // The gateway's credit is as much beyond what its backend has taken, once it knows of the option.
+            stream.upTaken = max(stream.upTaken, min(read, maximum - min(buffer, maximum)))
+        }
         dropAcknowledged(stream)
         activate(stream)
         resume(stream)

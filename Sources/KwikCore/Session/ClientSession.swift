@@ -65,6 +65,10 @@ public final class ClientSession {
         swap(&out, &actions)
         defer { swap(&out, &actions) }
         if let own = stream.own, !stream.ownFinished { send(.option(option), on: own) }
+        if option.sendBuffer != nil {
+            stream.upTaken = max(stream.upTaken, stream.upAcknowledged)
+            resume(stream)
+        }
     }
 
     public func handle(_ input: Input, now: Instant, into actions: inout [Action]) {

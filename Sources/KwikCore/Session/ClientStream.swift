@@ -42,6 +42,8 @@ final class ClientStream {
     /// The primary has this much in order.
     var upAcknowledged: UInt64 = 0
     var upMaximum = Tuning.initialWindow
+    /// Where a program's SO_SNDBUF counts from: its backend has taken about this much.
+    var upTaken: UInt64 = 0
     /// The driver found no room for the program's next bytes.
     var isPaused = false
     /// After an attach: nothing is sent until the primary said where it stands.

@@ -51,7 +51,9 @@ extension ClientSession {
         }
         let wanted = UInt64(2 * rate * longest.seconds)
         let held = min(max(wanted, Tuning.minimumWindow), ClientLimit.upstream)
-        return min(stream.upMaximum, stream.up.heldFrom + held)
+        let limit = min(stream.upMaximum, stream.up.heldFrom + held)
+        guard let buffer = stream.options.sendBuffer else { return limit }
+        return min(limit, stream.upTaken + buffer)
     }
 
     /// The driver found no room, and asks again when it is told.

@@ -93,6 +93,7 @@ extension GatewaySession {
             if case .unopened = stream.backend {
                 stream.backend = .connecting
                 stream.weight = options.weight
+                stream.sendBuffer = options.sendBuffer
                 out.append(.connect(stream.id, options))
             } else {
                 // Opened anew: they may have changed since.
@@ -118,6 +119,10 @@ extension GatewaySession {
     private func set(_ option: SocketOption, of stream: GatewayStream) {
         stream.weight = option.weight ?? stream.weight
         out.append(.setOption(stream.id, option))
+        if let buffer = option.sendBuffer {
+            stream.sendBuffer = buffer
+            sendWindow(stream)
+        }
     }
 
     // MARK: Prefaces

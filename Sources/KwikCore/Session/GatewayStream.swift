@@ -57,8 +57,11 @@ final class GatewayStream {
     // Upstream.
     var reassembler: Reassembler
     var upstream = Upstream.open
-    /// The maximum in the last WINDOW.
+    /// The highest maximum in any WINDOW, and the last one, which is less after SO_SNDBUF.
     var granted: UInt64
+    var told: UInt64
+    /// The program's SO_SNDBUF.
+    var sendBuffer: UInt64?
     /// The end of the highest piece seen, and `front` in the last WINDOW.
     var highest: UInt64 = 0
     var announced: UInt64 = 0
@@ -75,6 +78,7 @@ final class GatewayStream {
         window = SendWindow(integrity: integrity, maximum: limits.firstWindow, sumsFromStart: !isReplica)
         reassembler = Reassembler(integrity: integrity)
         granted = limits.firstWindow
+        told = limits.firstWindow
     }
 
     var isConnected: Bool {

@@ -81,19 +81,19 @@ extension GatewaySession {
 
     // MARK: Credit
 
-    private func upstreamShare() -> UInt64 {
+    private func upstreamShare(_ stream: GatewayStream) -> UInt64 {
         let share = limits.upstreamPerSession / UInt64(max(streams.count, 1))
-        return min(limits.upstreamPerStream, max(share, limits.firstWindow))
+        return min(limits.upstreamPerStream, max(share, limits.firstWindow), stream.sendBuffer ?? .max)
     }
 
     /// Tells the client where its direction stands: at once when it could be waiting for it or much has
     /// changed, else with the next frame that goes that way, or after a short while.
     private func updateWindow(_ stream: GatewayStream) {
         guard stream.awaitsUpstream, stream.main != nil else { return }
-        let share = upstreamShare()
+        let share = upstreamShare(stream)
         let maximum = stream.reassembler.read + share
-        let gain = maximum > stream.granted ? maximum - stream.granted : 0
-        let left = stream.granted - stream.highest
+        let gain = maximum > stream.told ? maximum - stream.told : 0
+        let left = stream.told > stream.highest ? stream.told - stream.highest : 0
         if gain >= share / 4 || (gain > 0 && left < share / 4 && gain >= min(left, Block.size)) {
             sendWindow(stream)
         } else if !stream.windowDelayed, gain > 0 || stream.reassembler.front > stream.announced {
@@ -105,9 +105,12 @@ extension GatewaySession {
     func sendWindow(_ stream: GatewayStream) {
         stream.windowDelayed = false
         guard let main = stream.main, stream.isConnected else { return }
-        stream.granted = max(stream.granted, stream.reassembler.read + upstreamShare())
+        let maximum = stream.reassembler.read + upstreamShare(stream)
+        stream.granted = max(stream.granted, maximum)
+        // Less than was granted takes nothing back; the client learns by it what the backend has taken.
+        stream.told = stream.sendBuffer == nil ? stream.granted : maximum
         stream.announced = stream.reassembler.front
-        send(.window(read: stream.announced, maximum: stream.granted), on: main)
+        send(.window(read: stream.announced, maximum: stream.told), on: main)
     }
 
     // MARK: Ends

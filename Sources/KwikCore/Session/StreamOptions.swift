@@ -4,6 +4,8 @@ extension SocketOption {
     private static let socketLevel: Int32 = 1
     private static let tcpLevel: Int32 = 6
     private static let priorityName: Int32 = 12
+    private static let sendBufferName: Int32 = 7
+    private static let receiveBufferName: Int32 = 8
     private static let userTimeoutName: Int32 = 18
 
     private var number: UInt32? {
@@ -23,6 +25,17 @@ extension SocketOption {
         }
     }
 
+    /// SO_SNDBUF in bytes, as the program asked for it; nil: another option.
+    var sendBuffer: UInt64? { buffer(Self.sendBufferName) }
+
+    /// SO_RCVBUF in bytes, as the program asked for it; nil: another option.
+    var receiveBuffer: UInt64? { buffer(Self.receiveBufferName) }
+
+    private func buffer(_ wanted: Int32) -> UInt64? {
+        guard level == Self.socketLevel, name == wanted, let number, number > 0 else { return nil }
+        return UInt64(number)
+    }
+
     /// TCP_USER_TIMEOUT; nil: another option, or unset.
     var userTimeout: Interval? {
         guard level == Self.tcpLevel, name == Self.userTimeoutName, let number, number > 0 else { return nil }
@@ -40,6 +53,8 @@ enum StreamWeight {
 extension SocketOptions {
     var weight: Int { lazy.compactMap(\.weight).last ?? StreamWeight.standard }
     var userTimeout: Interval? { lazy.compactMap(\.userTimeout).last }
+    var sendBuffer: UInt64? { lazy.compactMap(\.sendBuffer).last }
+    var receiveBuffer: UInt64? { lazy.compactMap(\.receiveBuffer).last }
 
     /// What frames can carry of them.
     var bounded: SocketOptions {
