@@ -40,8 +40,6 @@ public final class Endpoint {
     private var unfinished: [LocalPump] = []
     private var shaper: RateShaper?
     private var timer: LoopTimer?
-    /// When the timer fires.
-    private var armed = Instant.never
     private var nextPath: UInt32 = 1
     private var turnCount = 0
     private var out: UnsafeMutableRawBufferPointer
@@ -243,9 +241,6 @@ public final class Endpoint {
         if !unfinished.isEmpty { earliest = now }
         let ready = touched.contains { isOpen($0.socket) }
         if ready { earliest = min(earliest, shaper?.instant(for: Self.shapedBatch) ?? now) }
-        // A timer that fires too early costs one idle turn, seldom; setting it costs a system call, always.
-        guard earliest < armed || armed <= now else { return }
-        armed = earliest
         timer?.arm(at: earliest)
     }
 

@@ -1,4 +1,4 @@
-internal import CSystemd
+internal import CLinux
 internal import Glibc
 public import KwikCore
 
@@ -18,28 +18,22 @@ public struct Readiness: OptionSet, Sendable {
     public static let edgeTriggered = Readiness(rawValue: 0x8000_0000)
 }
 
-/// The one loop of a daemon, over sd-event. Every handler runs on the thread that calls `run`.
+/// The one loop of a daemon, over epoll. Every handler runs on the thread that calls `run`.
 ///
-/// Time is cut into turns: a turn is over when no source is ready, or when a source comes up for the second
-/// time. So the `afterEvents` handlers see the work of many sources at once and yet are never starved by a
-/// busy one.
-@safe
+/// Time is cut into turns: one wait, then the handlers of the timers that are due and of all the descriptors
+/// that were ready, each once, then the `afterEvents` handlers. So these see the work of many sources at
+/// once and yet are never starved by a busy one, and a turn costs one system call, its timers included.
 public final class EventLoop {
-    private let event: OpaquePointer
-    private let turn = Turn()
-    private var kept: [Source] = []
+    private let poller: Poller
+    private var signals: [Int32: (watch: Watch, descriptor: Int32)] = [:]
+    private var turnEnds: [() -> Void] = []
     private var exitCode: Int32?
 
-    public init() throws(Errno) {
-        var event: OpaquePointer?
-        try unsafe checked(sd_event_new(&event))
-        guard let event = unsafe event else { throw Errno(code: ENOMEM) }
-        unsafe self.event = event
-    }
+    public init() throws(Errno) { poller = Poller(epoll: try checked(kwik_epoll_create())) }
 
     deinit {
-        for source in kept { source.cancel() }
-        unsafe sd_event_unref(event)
+        poller.dropAll()
+        for (_, signal) in signals { Descriptor.close(signal.descriptor) }
     }
 
     /// Watches `fd` for as long as the result lives. The caller keeps the descriptor, cancels the watch
@@ -48,185 +42,224 @@ public final class EventLoop {
     public func watch(
         _ fd: Int32, for readiness: Readiness, _ handler: @escaping (Readiness) -> Void
     ) throws(Errno) -> Watch {
-        let source = Source(turn) { bits in handler(Readiness(rawValue: bits)) }
-        try unsafe checked(sd_event_add_io(
-            event, &source.reference, fd, readiness.rawValue,
-            { _, _, bits, userdata in unsafe Source.dispatch(userdata, bits) }, source.userdata))
-        let watch = Watch(source)
-        watch.set(readiness)
-        return watch
+        let source = Source(fd: fd, handler)
+        poller.add(source)
+        do throws(Errno) {
+            try poller.set(source, readiness)
+        } catch {
+            poller.drop(source)
+            throw error
+        }
+        return Watch(poller, source)
     }
 
     /// A disarmed timer. It fires once for each `arm`, not before the instant that was asked for.
     public func timer(_ handler: @escaping () -> Void) throws(Errno) -> LoopTimer {
-        let source = Source(turn) { _ in handler() }
-        // An accuracy of 0 would stand for sd-event's 250 ms.
-        let accuracy: UInt64 = 1
-        try unsafe checked(sd_event_add_time(
-            event, &source.reference, CLOCK_MONOTONIC, 0, accuracy,
-            { _, _, userdata in unsafe Source.dispatch(userdata, 0) }, source.userdata))
-        try unsafe checked(sd_event_source_set_enabled(source.reference, Int32(SD_EVENT_OFF)))
-        return LoopTimer(source)
+        let alarm = Alarm(handler)
+        poller.alarms.append(alarm)
+        return LoopTimer(poller, alarm)
     }
 
     /// Blocks the signal in the calling thread (so: call this before starting others) and has it handled on
     /// the loop. EBUSY: this loop handles it already. The loop keeps the handler as long as it lives, so a
     /// handler that refers to the loop strongly keeps both for good.
     public func signal(_ number: Int32, _ handler: @escaping () -> Void) throws(Errno) {
-        var signals = sigset_t()
-        unsafe sigemptyset(&signals)
-        guard unsafe sigaddset(&signals, number) == 0 else { throw Errno.last }
-        let blocked = unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
-        if blocked != 0 { throw Errno(code: blocked) }
-        let source = Source(turn) { _ in handler() }
-        try unsafe checked(sd_event_add_signal(
-            event, &source.reference, number,
-            { _, _, userdata in unsafe Source.dispatch(userdata, 0) }, source.userdata))
-        kept.append(source)
+        guard signals[number] == nil else { throw Errno(code: EBUSY) }
+        let fd = try checked(kwik_signal_open(number))
+        do throws(Errno) {
+            let watch = try watch(fd, for: .readable) { _ in if kwik_signal_take(fd) > 0 { handler() } }
+            signals[number] = (watch, fd)
+        } catch {
+            Descriptor.close(fd)
+            throw error
+        }
     }
 
     /// `handler` runs at the end of every turn in which anything was dispatched, in the order of
     /// registration. The loop keeps it, as a signal's.
-    public func afterEvents(_ handler: @escaping () -> Void) throws(Errno) { turn.handlers.append(handler) }
+    public func afterEvents(_ handler: @escaping () -> Void) throws(Errno) { turnEnds.append(handler) }
 
     /// Runs until `stop`, and returns its code. A `stop` that came before makes it return at once.
     public func run() throws(Errno) -> Int32 {
         while true {
             if let code = exitCode {
-                turn.end()
                 exitCode = nil
                 return code
             }
-            let dispatched = try unsafe checked(sd_event_run(event, turn.isOpen ? 0 : UInt64.max))
-            if dispatched == 0 { turn.end() }
+            if try poller.turn() { for handler in turnEnds { handler() } }
         }
     }
 
-    /// Ends `run` after the handler that is running now, and after this turn's `afterEvents` handlers.
+    /// Ends `run` at the end of this turn.
     public func stop(_ code: Int32) { exitCode = code }
-
-    /// Tells the service manager's watchdog, if there is one, that the loop still turns.
-    public func watchdog() { unsafe sd_event_set_watchdog(event, 1) }
 }
 
 /// A descriptor on the loop. Ends with `cancel` or with its last reference, either also within its own
 /// handler.
 public final class Watch {
+    private let poller: Poller
     private let source: Source
 
-    fileprivate init(_ source: Source) { self.source = source }
+    fileprivate init(_ poller: Poller, _ source: Source) {
+        self.poller = poller
+        self.source = source
+    }
 
-    deinit { source.cancel() }
+    deinit { cancel() }
 
     /// Replaces what is watched for; an edge-triggered watch reports again what is ready already. Empty:
     /// nothing is reported, not even errors, until the next `set`. No effect after `cancel`.
     public func set(_ readiness: Readiness) {
-        guard let reference = unsafe source.reference else { return }
-        let isEmpty = readiness.subtracting(.edgeTriggered).isEmpty
-        if !isEmpty {
-            let result = unsafe sd_event_source_set_io_events(reference, readiness.rawValue)
-            precondition(result >= 0, "a watched descriptor was closed before its watch was cancelled")
+        do throws(Errno) {
+            try poller.set(source, readiness)
+        } catch {
+            preconditionFailure("a watched descriptor was closed before its watch was cancelled")
         }
-        let enabled = isEmpty ? SD_EVENT_OFF : SD_EVENT_ON
-        let result = unsafe sd_event_source_set_enabled(reference, Int32(enabled))
-        precondition(result >= 0, "a watched descriptor was closed before its watch was cancelled")
     }
 
     /// No call of the handler begins after this. Also drops the handler, and with it what it refers to.
-    public func cancel() { source.cancel() }
+    public func cancel() { poller.drop(source) }
 }
 
-/// A timer on the loop, monotonic, with microseconds as its grain.
+/// A timer on the loop, monotonic.
 public final class LoopTimer {
-    private let source: Source
-    private var armed: Instant = .never
+    private let poller: Poller
+    private let alarm: Alarm
 
-    fileprivate init(_ source: Source) {
-        self.source = source
-        let handler = source.handler
-        source.handler = { [unowned self] bits in
-            armed = .never
-            handler?(bits)
-        }
+    fileprivate init(_ poller: Poller, _ alarm: Alarm) {
+        self.poller = poller
+        self.alarm = alarm
     }
 
-    deinit { source.cancel() }
+    deinit { cancel() }
 
     /// Fires once at `instant`, or in the next turn if that has passed; replaces an earlier `arm`.
-    /// `Instant.never` disarms.
-    public func arm(at instant: Instant) {
-        if instant == armed { return }
-        guard let reference = unsafe source.reference else { return }
-        armed = instant
-        if instant != .never {
-            let result = unsafe sd_event_source_set_time(reference, Self.microseconds(instant))
-            precondition(result >= 0, "sd-event refuses a time")
-        }
-        let enabled = instant == .never ? SD_EVENT_OFF : SD_EVENT_ONESHOT
-        let result = unsafe sd_event_source_set_enabled(reference, Int32(enabled))
-        precondition(result >= 0, "sd-event refuses a timer")
-    }
+    /// `Instant.never` disarms. Costs nothing: the loop asks for the earliest instant when it waits.
+    public func arm(at instant: Instant) { alarm.due = instant }
 
-    /// Rounded up, so that the timer is never early.
-    static func microseconds(_ instant: Instant) -> UInt64 {
-        instant.nanoseconds / 1_000 + (instant.nanoseconds % 1_000 == 0 ? 0 : 1)
-    }
-
-    public func disarm() { arm(at: .never) }
+    public func disarm() { alarm.due = .never }
 
     /// Disarms for good and drops the handler.
-    public func cancel() { source.cancel() }
+    public func cancel() {
+        alarm.handler = nil
+        poller.alarms.removeAll { $0 === alarm }
+    }
 }
 
-/// What sd-event holds as its user data. sd-event keeps no reference: the owner cancels before it lets go.
-@safe
+/// A watched descriptor.
 private final class Source {
-    let turn: Turn
-    var handler: ((UInt32) -> Void)?
-    var reference: OpaquePointer?
-    var lastTurn: UInt64 = 0
+    let fd: Int32
+    var handler: ((Readiness) -> Void)?
+    var isWatched = false
+    /// Where the poller has it, and which of the sources that have been there.
+    var token: UInt64 = 0
 
-    init(_ turn: Turn, _ handler: @escaping (UInt32) -> Void) {
-        self.turn = turn
+    init(fd: Int32, _ handler: @escaping (Readiness) -> Void) {
+        self.fd = fd
         self.handler = handler
     }
+}
 
-    var userdata: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
+private final class Alarm {
+    var handler: (() -> Void)?
+    var due = Instant.never
 
-    func cancel() {
-        handler = nil
-        if let reference = unsafe reference {
-            unsafe self.reference = nil
-            unsafe sd_event_source_set_enabled(reference, Int32(SD_EVENT_OFF))
-            unsafe sd_event_source_unref(reference)
+    init(_ handler: @escaping () -> Void) { self.handler = handler }
+}
+
+/// The epoll descriptor and what hangs on it. Watches and timers may outlive their loop, so they share it.
+@safe
+private final class Poller {
+    private let epoll: Int32
+    /// Few: the daemons' own, none for a connection. Looked through in every turn.
+    var alarms: [Alarm] = []
+    private var sources: [Source?] = []
+    private var free: [Int] = []
+    private var generation: UInt64 = 0
+    private let ready: UnsafeMutablePointer<kwik_ready>
+
+    private static let capacity = 64
+    private static let indexBits: UInt64 = 32
+
+    init(epoll: Int32) {
+        self.epoll = epoll
+        unsafe ready = .allocate(capacity: Self.capacity)
+    }
+
+    deinit {
+        close(epoll)
+        unsafe ready.deallocate()
+    }
+
+    func add(_ source: Source) {
+        if free.isEmpty {
+            free.append(sources.count)
+            sources.append(nil)
+        }
+        let index = free.removeLast()
+        sources[index] = source
+        generation += 1
+        source.token = generation << Self.indexBits | UInt64(index)
+    }
+
+    func drop(_ source: Source) {
+        guard source.handler != nil else { return }
+        source.handler = nil
+        if source.isWatched { kwik_epoll_remove(epoll, source.fd) }
+        source.isWatched = false
+        let index = Int(source.token & ((1 << Self.indexBits) - 1))
+        sources[index] = nil
+        free.append(index)
+    }
+
+    func dropAll() {
+        for source in sources { if let source { drop(source) } }
+        for alarm in alarms { alarm.handler = nil }
+        alarms = []
+    }
+
+    /// An empty set takes the descriptor out, for epoll reports errors whatever it was asked for.
+    func set(_ source: Source, _ readiness: Readiness) throws(Errno) {
+        guard source.handler != nil else { return }
+        if !readiness.subtracting(.edgeTriggered).isEmpty {
+            let change = source.isWatched ? kwik_epoll_change : kwik_epoll_add
+            try checked(change(epoll, source.fd, readiness.rawValue, source.token))
+            source.isWatched = true
+        } else if source.isWatched {
+            try checked(kwik_epoll_remove(epoll, source.fd))
+            source.isWatched = false
         }
     }
 
-    static func dispatch(_ userdata: UnsafeMutableRawPointer?, _ bits: UInt32) -> Int32 {
-        guard let userdata = unsafe userdata else { return 0 }
-        // The strong reference outlasts a handler that cancels its own source.
-        let source = unsafe Unmanaged<Source>.fromOpaque(userdata).takeUnretainedValue()
-        source.turn.begin(source)
-        source.handler?(bits)
-        return 0
+    /// Waits, and calls the handlers of what came. Returns whether anything did.
+    func turn() throws(Errno) -> Bool {
+        var earliest = Instant.never
+        for alarm in alarms { earliest = min(earliest, alarm.due) }
+        var patience: Int64 = -1
+        if earliest != .never { patience = max(0, (earliest - Clock.now()).nanoseconds) }
+        let count = unsafe kwik_epoll_wait(epoll, ready, Int32(Self.capacity), patience)
+        if count == -EINTR { return false }
+        try checked(count)
+        var dispatched = earliest != .never && fire(now: Clock.now())
+        for index in 0..<Int(count) {
+            let event = unsafe ready[index]
+            guard let source = sources[Int(event.token & ((1 << Self.indexBits) - 1))],
+                source.token == event.token, let handler = source.handler
+            else { continue }
+            handler(Readiness(rawValue: event.events))
+            dispatched = true
+        }
+        return dispatched
     }
-}
 
-private final class Turn {
-    private var number: UInt64 = 1
-    private(set) var isOpen = false
-    var handlers: [() -> Void] = []
-
-    func begin(_ source: Source) {
-        if source.lastTurn == number { end() }
-        source.lastTurn = number
-        isOpen = true
-    }
-
-    func end() {
-        guard isOpen else { return }
-        isOpen = false
-        number += 1
-        for handler in handlers { handler() }
+    /// In the order of their instants. Handlers may arm, make and cancel timers: what they arm waits for the
+    /// next turn.
+    private func fire(now: Instant) -> Bool {
+        let due = alarms.filter { $0.due <= now }.sorted { $0.due < $1.due }
+        for alarm in due where alarm.due <= now {
+            alarm.due = .never
+            alarm.handler?()
+        }
+        return !due.isEmpty
     }
 }

@@ -1,5 +1,6 @@
 internal import CSystemd
 internal import Glibc
+public import KwikCore
 
 /// The service manager: sockets it passes, what it is told, and its journal. All of it is silent where none
 /// runs.
@@ -31,6 +32,15 @@ public enum ServiceManager {
     public static func notifyReady() { notify("READY=1") }
 
     public static func notifyStopping() { notify("STOPPING=1") }
+
+    /// Within how long the manager wants to hear of the daemon, or restarts it (WatchdogSec=); nil: never.
+    public static func watchdogInterval() -> Interval? {
+        var microseconds: UInt64 = 0
+        guard unsafe sd_watchdog_enabled(0, &microseconds) > 0 else { return nil }
+        return .microseconds(Int64(clamping: microseconds))
+    }
+
+    public static func notifyAlive() { notify("WATCHDOG=1") }
 
     /// One line for people, such as `systemctl status` shows.
     public static func status(_ text: String) { notify("STATUS=" + text) }

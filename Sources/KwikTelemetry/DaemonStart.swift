@@ -1,4 +1,5 @@
 internal import Glibc
+internal import KwikCore
 public import KwikLinux
 
 /// What both daemons do before they serve: options, log, limits, signals.
@@ -52,8 +53,10 @@ public enum DaemonStart {
                 log.write(.error, "can't start", [LogField("reason", error)])
                 exit(failure)
             }
+            let watchdog = try feedWatchdog(loop)
             ServiceManager.notifyReady()
             let status = try loop.run()
+            watchdog?.cancel()
             ServiceManager.notifyStopping()
             stop()
             exit(status)
@@ -61,6 +64,19 @@ public enum DaemonStart {
             log.write(.error, "the event loop failed", [LogField("reason", error)])
             exit(failure)
         }
+    }
+
+    /// Tells the manager twice in each of its intervals that the loop still turns.
+    private static func feedWatchdog(_ loop: EventLoop) throws(Errno) -> LoopTimer? {
+        guard let interval = ServiceManager.watchdogInterval() else { return nil }
+        let pause = Interval(nanoseconds: interval.nanoseconds / 2)
+        var timer: LoopTimer?
+        timer = try loop.timer {
+            ServiceManager.notifyAlive()
+            timer?.arm(at: Clock.now() + pause)
+        }
+        timer?.arm(at: Clock.now())
+        return timer
     }
 
     /// As many descriptors as the system lets this process have, and no death by a closed socket.

@@ -36,13 +36,7 @@ extension LinuxTests {
             #expect(turns.count == delays.count && turns == turns.sorted())
         }
 
-        @Test(arguments: [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)])
-        func timesAreRoundedUpToMicroseconds(nanoseconds: UInt64, microseconds: UInt64) {
-            #expect(LoopTimer.microseconds(Instant(nanoseconds: nanoseconds)) == microseconds)
-        }
-
         @Test func timersAreNotCoalesced() throws {
-            // sd-event's default accuracy would make each of these wait for the next quarter of a second.
             let start = Clock.now()
             var left = 40
             var timer: LoopTimer?

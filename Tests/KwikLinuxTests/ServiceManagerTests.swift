@@ -46,6 +46,7 @@ extension LinuxTests {
             try Environment.set("NOTIFY_SOCKET", path)
             ServiceManager.notifyReady()
             ServiceManager.status("3 paths")
+            ServiceManager.notifyAlive()
             ServiceManager.notifyStopping()
             try Environment.set("NOTIFY_SOCKET", nil)
             ServiceManager.notifyReady()
@@ -53,8 +54,19 @@ extension LinuxTests {
             while case (.count, let text) = read(receiver.raw, 200) {
                 told.append(String(decoding: text, as: UTF8.self))
             }
-            #expect(told == ["READY=1", "STATUS=3 paths", "STOPPING=1"])
+            #expect(told == ["READY=1", "STATUS=3 paths", "WATCHDOG=1", "STOPPING=1"])
             withExtendedLifetime(directory) {}
+        }
+
+        @Test func theWatchdogsIntervalIsReadForThisProcessAlone() throws {
+            #expect(ServiceManager.watchdogInterval() == nil)
+            try Environment.set("WATCHDOG_USEC", "30000000")
+            try Environment.set("WATCHDOG_PID", "\(getpid())")
+            #expect(ServiceManager.watchdogInterval() == .seconds(30))
+            try Environment.set("WATCHDOG_PID", "\(getpid() + 1)")
+            #expect(ServiceManager.watchdogInterval() == nil)
+            try Environment.set("WATCHDOG_USEC", nil)
+            try Environment.set("WATCHDOG_PID", nil)
         }
 
         @Test func aJournalIsKnownByTheStreamOfStandardError() throws {

@@ -118,6 +118,22 @@ class Starting(unittest.TestCase):
         engine.terminate()
         self.assertEqual(engine.wait(10), 0)
 
+    def test_the_service_managers_watchdog_is_fed(self):
+        manager = self.lab.directory / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+            notified.bind(str(manager))
+            notified.settimeout(10)
+            env = dict(self.lab.environment(shim=False), NOTIFY_SOCKET=str(manager), WATCHDOG_USEC="200000")
+            words = [BUILD / "kwikd", "--foreground", "--config", self.configuration]
+            engine = self.lab.daemon("kwikd", words, env=env)
+            told = [notified.recv(100) for _ in range(4)]
+            begun = time.monotonic()
+            told += [notified.recv(100) for _ in range(10)]
+            self.assertEqual(told, [b"READY=1"] + [b"WATCHDOG=1"] * 13)
+            self.assertGreater(time.monotonic() - begun, 0.9)
+            engine.stop()
+            self.assertEqual(notified.recv(100), b"STOPPING=1")
+
     def test_a_second_engine_does_not_take_the_first_ones_place(self):
         self.lab.start_engine()
         words = [BUILD / "kwikd", "--foreground", "--config", self.configuration]

@@ -51,6 +51,23 @@ int kwik_unsent(int fd);
 int kwik_status_flags(int fd);
 int kwik_set_status_flags(int fd, int flags);
 
+// Waiting
+
+struct kwik_ready {
+    uint64_t token;
+    uint32_t events;
+};
+int kwik_epoll_create(void);
+int kwik_epoll_add(int epoll, int fd, uint32_t events, uint64_t token);
+int kwik_epoll_change(int epoll, int fd, uint32_t events, uint64_t token);
+int kwik_epoll_remove(int epoll, int fd);
+// At most 64 of them. nanoseconds < 0: without end.
+int kwik_epoll_wait(int epoll, struct kwik_ready *ready, int capacity, int64_t nanoseconds);
+// Blocks the signal in this thread; the descriptor is readable when it has come.
+int kwik_signal_open(int number);
+// 1: it had come.
+int kwik_signal_take(int fd);
+
 // Processes and terminals
 
 // The environment as it stands: NAME=value each, then NULL.

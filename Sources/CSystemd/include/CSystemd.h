@@ -6,7 +6,6 @@
 #define SD_JOURNAL_SUPPRESS_LOCATION 1
 
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
 #include <systemd/sd-journal.h>
 
 #endif
