@@ -64,8 +64,8 @@ let package = Package(
             "KwikConfiguration", "KwikTelemetry",
         ]),
         module("KwikGateway", [
-            "KwikEndpoint", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "KwikConfiguration",
-            "KwikTelemetry",
+            "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl",
+            "KwikConfiguration", "KwikTelemetry",
         ]),
         program("kwikd", ["KwikEngine", "KwikConfiguration", "KwikLinux", "KwikTelemetry"]),
         program("kwik-gateway", ["KwikGateway", "KwikConfiguration", "KwikLinux", "KwikTelemetry"]),
@@ -84,7 +84,7 @@ let package = Package(
         tests("KwikControlTests", ["KwikControl", "KwikCore"]),
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
         tests("KwikGatewayTests", [
-            "KwikGateway", "KwikEndpoint", "KwikCore", "KwikLinux", "KwikConfiguration",
+            "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikConfiguration",
         ]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),

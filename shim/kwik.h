@@ -35,6 +35,8 @@
 /* The functions behind ours, resolved once by the constructor (start.c). */
 struct kwik_real {
     int (*connect)(int, const struct sockaddr *, socklen_t);
+    int (*accept)(int, struct sockaddr *, socklen_t *);
+    int (*accept4)(int, struct sockaddr *, socklen_t *, int);
     int (*getsockname)(int, struct sockaddr *, socklen_t *);
     int (*getpeername)(int, struct sockaddr *, socklen_t *);
     int (*getsockopt)(int, int, int, void *, socklen_t *);
@@ -54,6 +56,9 @@ struct kwik_setup {
     char directory[96];          /* the runtime directory */
     char served[sizeof(((struct sockaddr_un *)0)->sun_path)];
     struct sockaddr_un engine;
+    bool serves;                 /* this process may ask whom a gateway's connections carry */
+    char gateway[96];            /* the gateway's runtime directory */
+    char clients[108];
 };
 
 extern struct kwik_real kwik_real;
@@ -93,6 +98,12 @@ void kwik_copy_address(const struct sockaddr_storage *from, socklen_t size, stru
 bool kwik_is_served(const struct kwik_address *destination);
 /* Whether the map did not have it a moment ago, without a system call. */
 bool kwik_is_known_unserved(const struct kwik_address *destination);
+
+/* clients.c */
+/* The client in the place of the gateway, if that is the peer of a TCP socket and says whom it carries. */
+bool kwik_client_of(int fd, struct sockaddr_storage *peer);
+/* The same for an address that the kernel has just written out; room: what *length was before. */
+void kwik_show_client(int fd, struct sockaddr *address, socklen_t *length, socklen_t room);
 
 /* engine.c */
 struct kwik_question {

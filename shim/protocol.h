@@ -83,6 +83,34 @@ _Static_assert(sizeof(struct kwik_reply) == 24, "no padding");
 #define KWIK_SERVED_MAX 65536 /* entries */
 
 /*
+ * The file `clients` in a gateway's runtime directory: whose stream each of its connections to a backend on
+ * this machine carries. Such a connection comes from 127.75.a.b and the port in the head, which the gateway
+ * holds on every address while it lives and the file is locked: no other user's process can come from there.
+ * Slot a * 256 + b names the client.
+ */
+#define KWIK_CLIENTS_MAGIC "KWIKCLI1"
+#define KWIK_CLIENTS_NET 0x7f4b /* 127.75 */
+#define KWIK_CLIENTS_MAX 65536
+
+struct kwik_clients_head {
+    char magic[8];
+    uint64_t network; /* SO_NETNS_COOKIE */
+    uint16_t port;    /* network order */
+    uint8_t zero[14];
+};
+
+struct kwik_client {
+    uint8_t address[16]; /* IPv6 or IPv4-mapped */
+    uint16_t port;       /* network order */
+    uint16_t used;       /* 0: nobody had this slot yet */
+    uint32_t scope;
+    uint8_t zero[8];
+};
+
+_Static_assert(sizeof(struct kwik_clients_head) == 32, "no padding");
+_Static_assert(sizeof(struct kwik_client) == 32, "no padding");
+
+/*
  * A's abstract name, by which every process that holds it knows what it is:
  * NUL "kwik1|" id "|" peer "|" local. Each of the three is packed six bits to a character (0x30 + value, most
  * significant first). id: 16 random bytes. An address: 4, port, 4 bytes; or 6, port, 16 bytes, scope.

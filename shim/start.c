@@ -19,6 +19,16 @@ static int early_connect(int fd, const struct sockaddr *address, socklen_t lengt
     return (int)syscall(SYS_connect, fd, address, length);
 }
 
+static int early_accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+
+static int early_accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+    return early_accept4(fd, address, length, 0);
+}
+
 static int early_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
     return (int)syscall(SYS_getsockname, fd, address, length);
@@ -81,6 +91,8 @@ static int early_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, 
 
 struct kwik_real kwik_real = {
     .connect = early_connect,
+    .accept = early_accept,
+    .accept4 = early_accept4,
     .getsockname = early_getsockname,
     .getpeername = early_getpeername,
     .getsockopt = early_getsockopt,
@@ -123,10 +135,23 @@ static bool find_directory(char *path, size_t size, uid_t uid)
     return length > 0 && (size_t)length < size;
 }
 
+/* A gateway is the machine's and not the user's: the one that KWIK_GATEWAY_DIR names, else the system's. */
+static bool find_gateway(struct kwik_setup *setup)
+{
+    const char *given = secure_getenv("KWIK_GATEWAY_DIR");
+    const char *path = given != NULL && given[0] == '/' ? given : "/run/kwik-gateway";
+    int directory = snprintf(setup->gateway, sizeof(setup->gateway), "%s", path);
+    int clients = snprintf(setup->clients, sizeof(setup->clients), "%s/clients", path);
+    return directory > 0 && (size_t)directory < sizeof(setup->gateway) && clients > 0
+           && (size_t)clients < sizeof(setup->clients);
+}
+
 __attribute__((constructor)) static void start(void)
 {
     int error = errno;
     RESOLVE(connect);
+    RESOLVE(accept);
+    RESOLVE(accept4);
     RESOLVE(getsockname);
     RESOLVE(getpeername);
     RESOLVE(getsockopt);
@@ -149,6 +174,7 @@ __attribute__((constructor)) static void start(void)
         setup->active = engine > 0 && (size_t)engine < sizeof(setup->engine.sun_path) && served > 0
                         && (size_t)served < sizeof(setup->served);
     }
+    setup->serves = getauxval(AT_SECURE) == 0 && find_gateway(setup);
     errno = error;
 }
 

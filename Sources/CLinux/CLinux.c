@@ -307,6 +307,11 @@ int kwik_status_flags(int fd) {
 
 int kwik_set_status_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0; }
 
+int kwik_lock_file(int fd) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
 int kwik_random(void *bytes, size_t count) {
     char *next = bytes;
     while (count > 0) {

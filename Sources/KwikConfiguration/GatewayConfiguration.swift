@@ -40,10 +40,19 @@ public struct GatewayService: Sendable {
     /// `max_streams`: per session.
     public var maxStreams: Int = 1_024
 
+    /// `backend_sees`: whose address the backend has for a connection's peer.
+    public var backendSees: Peer = .gateway
+
     /// `proxy_protocol`: what goes before the client's bytes on each connection to the backend; nil: nothing.
     public var proxyProtocol: ProxyProtocol?
 
-    /// What `backend_sees = "gateway"` consents to: the backend sees the gateway's address, not the client's.
+    public enum Peer: String, CaseIterable, Sendable {
+        /// The operator consents: not the client's.
+        case gateway
+        /// The backend runs under libkwik.so on this machine, which shows it the client's.
+        case client
+    }
+
     public enum Backend: Hashable, Sendable {
         /// "address:port".
         case tcp(AddressAndPort)

@@ -25,6 +25,9 @@ extension GatewayConfiguration {
         for var table in try root.tables("service", name: "[[service]]", limit: ConfigurationLimit.services) {
             let service = try service(&table, loading, taken: configuration.services)
             configuration.services.append(service)
+            if service.backendSees == .client, configuration.runtimeDirectory == nil {
+                throw gateway.missing("runtime_dir")
+            }
         }
         if configuration.services.isEmpty { throw root.missing("[[service]]") }
         try root.finish()
@@ -40,10 +43,11 @@ extension GatewayConfiguration {
         }
         let backend = try backend(&table)
         let proxyProtocol = try table.choice("proxy_protocol", GatewayService.ProxyProtocol.self)
-        try consent(&table, isNeeded: proxyProtocol == nil)
+        let peer = try peer(&table, of: backend, hasProxyHeader: proxyProtocol != nil)
         guard let roles = try table.roles("roles") else { throw table.missing("roles") }
         var service = GatewayService(name: name, backend: backend, roles: roles)
         service.proxyProtocol = proxyProtocol
+        service.backendSees = peer
         service.tokens = try tokens(&table, loading)
         service.maxWindow =
             try table.size("max_window", in: 65_536...(1 << 30)) ?? service.maxWindow
@@ -72,19 +76,30 @@ extension GatewayConfiguration {
     }
 
     /// protocol.md §8: the operator says what the backend sees as the client's address.
-    private static func consent(_ table: inout Table, isNeeded: Bool) throws(ConfigurationError) {
-        guard let (text, node) = try table.string("backend_sees") else {
-            guard isNeeded else { return }
+    private static func peer(
+        _ table: inout Table, of backend: GatewayService.Backend, hasProxyHeader: Bool
+    ) throws(ConfigurationError) -> GatewayService.Peer {
+        guard let (_, node) = try table.string("backend_sees") else {
+            if hasProxyHeader { return .gateway }
             throw table.document.error(
                 table.place,
                 "'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that "
-                    + "the backend sees the gateway's address instead of the client's, or tell it the "
-                    + "client's by proxy_protocol = \"v2\"")
+                    + "the backend sees the gateway's address instead of the client's, "
+                    + "backend_sees = \"client\" if it runs under libkwik.so, or tell it the client's by "
+                    + "proxy_protocol = \"v2\"")
         }
-        guard text == "gateway" else {
+        let peer = try table.choice("backend_sees", GatewayService.Peer.self) ?? .gateway
+        guard peer == .client else { return peer }
+        if hasProxyHeader {
+            throw table.bad(node, "backend_sees", "can't be \"client\" beside 'proxy_protocol'")
+        }
+        guard case .tcp(let address) = backend, !address.host.contains(":") else {
             throw table.bad(
-                node, "backend_sees", "can only be \"gateway\" in this version; this is \"\(text)\"")
+                node, "backend_sees",
+                "can be \"client\" only for a backend at an IPv4 address: one that listens on [::] is at "
+                    + "127.0.0.1 too")
         }
+        return peer
     }
 
     private static func tokens(_ table: inout Table, _ loading: Loading) throws(ConfigurationError)

@@ -106,8 +106,8 @@ final class Service {
     }
 
     func connected(_ connection: ProgramConnection) {
-        let stream = driver.call { now, actions in session.open(connection.options, now: now, into: &actions)
-        }
+        let options = [SocketOption.port(connection.localPort)] + connection.options
+        let stream = driver.call { now, actions in session.open(options, now: now, into: &actions) }
         guard let stream else {
             goNative(connection)
             return

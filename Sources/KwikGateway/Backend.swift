@@ -2,6 +2,16 @@ internal import KwikConfiguration
 internal import KwikCore
 internal import KwikEndpoint
 internal import KwikLinux
+internal import KwikPrograms
+
+/// What a backend is to know of the client, whose stream a connection carries.
+enum Introduction {
+    case none
+    /// Goes before the client's bytes.
+    case header([UInt8])
+    /// The client's address in the place of the gateway's.
+    case address(SocketAddress, ClientMap)
+}
 
 /// One stream's connection to the unmodified application.
 final class Backend {
@@ -16,6 +26,10 @@ final class Backend {
     /// Runs while the backend does not know of its connection yet.
     private var handshake: LoopTimer?
     private var header: [UInt8] = []
+    /// Takes the connection's place among those that show their client.
+    private var giveBack: () -> Void = {}
+    /// The end of file that goes to the backend has been sent.
+    private var writeDone = false
     /// The last read gave the urgent byte alone.
     private var wasUrgent = false
 
@@ -25,16 +39,13 @@ final class Backend {
     }
 
     /// Connects to the configured backend, never to an address that a client sends.
-    /// - Parameter header: goes before the client's bytes.
     func connect(
-        to target: GatewayService.Backend, options: SocketOptions, header: [UInt8], loop: EventLoop
+        to target: GatewayService.Backend, options: SocketOptions, introduction: Introduction, loop: EventLoop
     ) {
-        self.header = header
         do throws(Errno) {
             guard let address = Self.address(of: target) else { throw Errno(code: Self.invalid) }
             if case .unix = target { isTCP = false }
-            let fd = try StreamSocket.make(family: address.family)
-            socket = Descriptor(taking: fd)
+            let fd = try open(address, introduction)
             // Urgent bytes keep their place in the stream.
             try StreamSocket.setOption(fd, BackendOption.socket, BackendOption.urgentInline, 1)
             for option in options { set(option) }
@@ -46,6 +57,7 @@ final class Backend {
                 [unowned self] readiness in self.ready(readiness)
             }
         } catch {
+            close()
             driver.input(.backendRefused(stream, errno: error.code))
         }
     }
@@ -58,6 +70,24 @@ final class Backend {
     private func finishHandshake() {
         handshake = nil
         if let fd = socket?.raw { StreamSocket.finishHandshake(fd) }
+    }
+
+    /// A socket that is not connected yet.
+    private func open(_ address: SocketAddress, _ introduction: Introduction) throws(Errno) -> Int32 {
+        let fd: Int32
+        switch introduction {
+        case .none:
+            fd = try StreamSocket.make(family: address.family)
+        case .header(let header):
+            self.header = header
+            fd = try StreamSocket.make(family: address.family)
+        case .address(let client, let clients):
+            let connection = try clients.socket(showing: client)
+            giveBack = { clients.release(connection) }
+            fd = connection.descriptor
+        }
+        socket = Descriptor(taking: fd)
+        return fd
     }
 
     private static let invalid: Int32 = 22
@@ -161,22 +191,39 @@ final class Backend {
     func end(_ end: StreamEnd) {
         guard let fd = socket?.raw else { return }
         switch end {
-        case .finished: StreamSocket.shutdownWrite(fd)
-        case .aborted:
-            pump?.stop()
-            watch?.cancel()
-            watch = nil
-            handshake = nil
-            if let socket = socket.take() { StreamSocket.reset(socket.release()) }
+        case .finished:
+            StreamSocket.shutdownWrite(fd)
+            writeDone = true
+        case .aborted: reset()
         }
     }
 
+    /// A connection that has not come to its end both ways is reset: its bytes would pass for complete. And
+    /// its address is free only when the backend has it no more.
     func close() {
+        let isOver = writeDone && pump?.readDone == true
+        guard isOver else { return reset() }
+        drop()
+        socket = nil
+        free()
+    }
+
+    private func reset() {
+        drop()
+        if let socket = socket.take() { StreamSocket.reset(socket.release()) }
+        free()
+    }
+
+    private func drop() {
         pump?.stop()
         watch?.cancel()
         watch = nil
         handshake = nil
-        socket = nil
+    }
+
+    private func free() {
+        giveBack()
+        giveBack = {}
     }
 }
 

@@ -3,6 +3,7 @@ internal import KwikControl
 internal import KwikCore
 internal import KwikEndpoint
 public import KwikLinux
+internal import KwikPrograms
 public import KwikTelemetry
 internal import KwikTransport
 
@@ -21,6 +22,8 @@ public final class Gateway {
     /// Links whose hello has not been accepted yet.
     private var unadmitted: [Newcomer] = []
     private var status: StatusServer?
+    /// For services whose backends see the client's address.
+    private var clients: ClientMap?
     private var sweep: LoopTimer?
     private var counters = Counters()
     private let startedAt = Clock.now()
@@ -81,6 +84,9 @@ public final class Gateway {
             if let runtimeDirectory {
                 status = try StatusServer(loop: loop, path: runtimeDirectory + "/control.sock") {
                     [unowned self] verb, _ in self.answer(verb)
+                }
+                if configuration.services.contains(where: { $0.backendSees == .client }) {
+                    clients = try ClientMap(directory: runtimeDirectory)
                 }
             }
         } catch {
@@ -209,7 +215,7 @@ public final class Gateway {
 
     private func makeSession(_ id: SessionID, _ service: GatewayService) -> ServedSession {
         let session = ServedSession(
-            id: id, service: service, endpoint: endpoint, memory: configuration.memory)
+            id: id, service: service, endpoint: endpoint, memory: configuration.memory, clients: clients)
         session.onEvent = { [unowned self] event in
             self.counters.count(event)
             self.log.write(describe(event))
@@ -245,6 +251,7 @@ public final class Gateway {
         for session in sessions.values { session.close() }
         sessions = [:]
         status?.close()
+        clients = nil
     }
 
     private func answer(_ verb: String) -> JSON {

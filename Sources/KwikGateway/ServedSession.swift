@@ -2,6 +2,7 @@ internal import KwikConfiguration
 internal import KwikCore
 internal import KwikEndpoint
 internal import KwikLinux
+internal import KwikPrograms
 internal import KwikTelemetry
 
 /// One client's session with one service: its core, the driver of its paths, and a backend for each stream.
@@ -12,6 +13,7 @@ final class ServedSession {
     let core: GatewaySession
     let driver: SessionDriver
     private let taggers: BlockTaggers
+    private let clients: ClientMap?
     private let loop: EventLoop
     private var backends: [StreamID: Backend] = [:]
     /// Every event, for log and counters.
@@ -19,9 +21,13 @@ final class ServedSession {
     /// The last reports of streams that are over, oldest first.
     private(set) var finished: [StreamReport] = []
 
-    init(id: SessionID, service: GatewayService, endpoint: Endpoint, memory: UInt64) {
+    /// - Parameter clients: for a backend that sees the client's address.
+    init(
+        id: SessionID, service: GatewayService, endpoint: Endpoint, memory: UInt64, clients: ClientMap?
+    ) {
         self.id = id
         self.service = service
+        self.clients = clients
         loop = endpoint.loop
         joinSecret = RandomBytes.bytes(Join.secretLength)
         taggers = BlockTaggers(joinSecret: joinSecret)
@@ -40,8 +46,10 @@ final class ServedSession {
         case .connect(let stream, let options):
             let backend = Backend(stream: stream, driver: driver)
             backends[stream] = backend
-            let header = service.proxyProtocol.map { _ in proxyHeader(stream) }
-            backend.connect(to: service.backend, options: options, header: header ?? [], loop: loop)
+            guard let introduction = introduction(stream, options) else {
+                return driver.input(.backendRefused(stream, errno: Self.inputOutput))
+            }
+            backend.connect(to: service.backend, options: options, introduction: introduction, loop: loop)
         case .deliver(let stream): backends[stream]?.deliver()
         case .accept(let stream): backends[stream]?.accept()
         case .endLocal(let stream, let end): backends[stream]?.end(end)
@@ -55,11 +63,22 @@ final class ServedSession {
         }
     }
 
-    /// Tells who opened the stream: the far end of the path that it was opened on.
-    private func proxyHeader(_ stream: StreamID) -> [UInt8] {
+    private static let inputOutput: Int32 = 5
+
+    /// Tells who opened the stream: the far end of the path that it was opened on, with the port that the
+    /// program has there. Nil: it cannot be told, and the backend would take somebody else for the client.
+    private func introduction(_ stream: StreamID, _ options: SocketOptions) -> Introduction? {
         let path = core.path(of: stream)
         let link = driver.links.first { $0.id == path }
-        return link.map { ProxyHeader.v2(from: $0.remote, to: $0.local) } ?? ProxyHeader.local
+        var client = link?.remote
+        if let port = options.port { client?.port = port }
+        if service.backendSees == .client {
+            guard let client, let clients else { return nil }
+            return .address(client, clients)
+        }
+        guard service.proxyProtocol != nil else { return Introduction.none }
+        guard let client, let link else { return .header(ProxyHeader.local) }
+        return .header(ProxyHeader.v2(from: client, to: link.local))
     }
 
     /// The gateway stops: every backend is closed.

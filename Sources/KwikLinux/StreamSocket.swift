@@ -35,6 +35,16 @@ public enum StreamSocket {
         return socket.release()
     }
 
+    /// A TCP socket bound to an address and port (0: any free one) that other sockets of this user can share
+    /// and those of no other (SO_REUSEPORT), for as long as the result is open. The caller owns it, and can
+    /// connect it.
+    public static func reservePort(_ local: SocketAddress) throws(Errno) -> Int32 {
+        let socket = Descriptor(taking: try make(family: local.family))
+        try setOption(socket.raw, SOL_SOCKET, SO_REUSEPORT, 1)
+        try bind(socket.raw, to: local)
+        return socket.release()
+    }
+
     /// Begins to connect a socket that the caller has prepared. It is non-blocking.
     public static func connect(_ fd: Int32, to address: SocketAddress) throws(Errno) {
         let result = unsafe address.withSockaddr { pointer, length in

@@ -31,6 +31,8 @@ public final class ProgramConnection {
     public let id: UInt64
     /// What the program had set on its socket when it connected, of what matters to the backend's socket.
     public let options: SocketOptions
+    /// The port that the program sees as its own.
+    public var localPort: UInt16 { shadow.local.port }
     /// Called when the socket may have bytes or room, edge-triggered. While pending: `hangup` when the
     /// program gave up.
     public var onReadiness: (Readiness) -> Void = { _ in }

@@ -37,7 +37,7 @@ public enum ServedMap {
     }
 
     /// An IPv6 or IPv4-mapped address and a port, both in network order.
-    private static func entry(_ address: SocketAddress) -> [UInt8]? {
+    static func entry(_ address: SocketAddress) -> [UInt8]? {
         let wire = address.wire
         switch address.family {
         case AF_INET:

@@ -50,6 +50,12 @@ private func server(_ lines: String) -> String {
     """
 }
 
+/// A backend that sees the client.
+private func seen(_ backend: String, more: String = "") -> String {
+    gateway(service: more).replacing("127.0.0.1:80", with: backend)
+        .replacing("backend_sees = \"gateway\"", with: "backend_sees = \"client\"")
+}
+
 private func gateway(_ line: String = "", service: String = "") -> String {
     """
     [gateway]
@@ -196,14 +202,29 @@ private let badGateways: [(text: String, problem: String)] = [
     (gateway("memory = \"lots\""), "6:10: 'memory' must be a size such as \"16 MiB\", this is \"lots\""),
     (gateway("max_sessions = 1979-05-27"), "6:16: 'max_sessions' must be an integer, this is a date or time"),
     (
-        gateway(service: "backend_sees = \"client\"").replacing("backend_sees = \"gateway\"\n", with: ""),
-        "11:16: 'backend_sees' can only be \"gateway\" in this version; this is \"client\""
+        gateway().replacing("backend_sees = \"gateway\"", with: "backend_sees = \"nobody\""),
+        "10:16: 'backend_sees' must be one of \"gateway\", \"client\"; this is \"nobody\""
+    ),
+    (seen("127.0.0.1:80"), "1:1: 'runtime_dir' is missing in [gateway]"),
+    (
+        seen("[::1]:80"),
+        "10:16: 'backend_sees' can be \"client\" only for a backend at an IPv4 address: one that listens on "
+            + "[::] is at 127.0.0.1 too"
+    ),
+    (
+        seen("unix:/run/x"),
+        "10:16: 'backend_sees' can be \"client\" only for a backend at an IPv4 address: one that listens on "
+            + "[::] is at 127.0.0.1 too"
+    ),
+    (
+        seen("127.0.0.1:80", more: "proxy_protocol = \"v2\""),
+        "10:16: 'backend_sees' can't be \"client\" beside 'proxy_protocol'"
     ),
     (
         gateway().replacing("backend_sees = \"gateway\"\n", with: ""),
         "7:1: 'backend_sees' is missing in [[service]]: write backend_sees = \"gateway\" to agree that the "
-            + "backend sees the gateway's address instead of the client's, or tell it the client's by "
-            + "proxy_protocol = \"v2\""
+            + "backend sees the gateway's address instead of the client's, backend_sees = \"client\" if it "
+            + "runs under libkwik.so, or tell it the client's by proxy_protocol = \"v2\""
     ),
     (
         gateway(service: "proxy_protocol = \"v1\""),

@@ -97,6 +97,18 @@ extension ClientWorld {
         #expect(world.connects.count == 1)
     }
 
+    // MARK: The program's port
+
+    @Test("A program's port is believed only if it gives no rights")
+    func port() {
+        #expect(([noDelay(1), .port(40_000)] as SocketOptions).port == 40_000)
+        #expect(([.port(1_024)] as SocketOptions).port == 1_024)
+        #expect(([.port(1_023)] as SocketOptions).port == nil)
+        #expect(([noDelay(1)] as SocketOptions).port == nil)
+        let long = SocketOption(level: 0x4b57, name: 1, value: [0x9c, 0x40, 0])
+        #expect(([long] as SocketOptions).port == nil)
+    }
+
     // MARK: TCP_USER_TIMEOUT
 
     @Test func aSilentPrimaryIsWaitedForAsLongAsTheProgramSaysAndNotLonger() throws {

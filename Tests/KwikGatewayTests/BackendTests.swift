@@ -3,6 +3,7 @@ import KwikConfiguration
 import KwikCore
 import KwikEndpoint
 import KwikLinux
+import KwikPrograms
 import Testing
 
 @testable import KwikGateway
@@ -24,13 +25,15 @@ private final class Bench {
     /// Backend bytes given, and how many had been when an urgent one came.
     private(set) var given = 0
     private(set) var urgent: [Int] = []
+    /// The backend's end of file was told.
+    private(set) var hasEnded = false
     private var isDone: () -> Bool = { false }
     private var ticker: LoopTimer?
     private var writer = FrameWriter()
-    private let header: [UInt8]
+    private let introduction: Introduction
 
-    init(options: SocketOptions = [], header: [UInt8] = [], accepts: Bool = true) throws {
-        self.header = header
+    init(options: SocketOptions = [], introduction: Introduction = .none, accepts: Bool = true) throws {
+        self.introduction = introduction
         loop = try EventLoop()
         endpoint = try Endpoint(loop: loop, maximumRate: nil)
         let checks = unsafe Integrity(crc32c: { _, _ in 0 }, blockSum: { _, _ in 0 })
@@ -46,11 +49,18 @@ private final class Bench {
             filled(stream, count, now, &actions)
         }
         door.urgent = { _, _ in tell(nil) }
+        var ended: () -> Void = {}
+        let handle = door.handle
+        door.handle = { input, now, actions in
+            if case .localEnded = input { ended() }
+            handle(input, now, &actions)
+        }
         driver = endpoint.makeDriver(door)
         listener = try StreamSocket.listen(on: #require(SocketAddress(parsing: "127.0.0.1:0")))
         tell = { [unowned self] count in
             if let count { self.given += count } else { self.urgent.append(self.given) }
         }
+        ended = { [unowned self] in self.hasEnded = true }
         try loop.afterEvents { [unowned self] in
             if self.isDone() { self.loop.stop(0) }
         }
@@ -94,7 +104,7 @@ private final class Bench {
             else { return }
             let backend = Backend(stream: stream, driver: driver)
             self.backend = backend
-            backend.connect(to: .tcp(address), options: options, header: header, loop: loop)
+            backend.connect(to: .tcp(address), options: options, introduction: introduction, loop: loop)
         case .deliver: backend?.deliver()
         case .accept: backend?.accept()
         case .setOption(_, let option): backend?.set(option)
@@ -198,7 +208,7 @@ private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ more: [UInt
         let header = ProxyHeader.v2(from: client, to: gateway)
         #expect(header.count == 28)
         #expect(header[12...] == [0x21, 0x11, 0, 12, 192, 0, 2, 7, 198, 51, 100, 1, 1, 2, 1, 187])
-        let bench = try Bench(header: header)
+        let bench = try Bench(introduction: .header(header))
         bench.receive("hello", at: 0)
         #expect(bench.read(33) == header + Array("hello".utf8))
     }
@@ -227,5 +237,43 @@ private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ more: [UInt
         #expect(unsafe send(bench.application, "cd", 2, 0) == 2)
         #expect(try bench.turn(until: { bench.given == 5 }))
         #expect(bench.urgent == [2])
+    }
+
+    @Test func aBackendThatIsToSeeTheClientIsConnectedFromAPlaceOfItsOwn() throws {
+        let directory = "/tmp/kwik-backend-\(getpid())-\(String(RandomBytes.word(), radix: 36))"
+        try #require(unsafe mkdir(directory, 0o755) == 0)
+        defer {
+            unsafe unlink("\(directory)/\(ClientMap.name)")
+            unsafe rmdir(directory)
+        }
+        let clients = try ClientMap(directory: directory)
+        let client = try #require(SocketAddress(parsing: "192.0.2.7:258"))
+        let bench = try Bench(introduction: .address(client, clients))
+        #expect(StreamSocket.peerAddress(bench.application)?.host == "127.75.0.0")
+        bench.receive("hello", at: 0)
+        #expect(bench.read(5) == Array("hello".utf8))
+        // A place that is given back twice is a fault that stops the process.
+        bench.backend?.end(.aborted(errno: ECONNRESET))
+        bench.backend?.close()
+    }
+
+    /// What has come of a stream that is cut off must not pass for all of it.
+    @Test func aConnectionThatIsClosedBeforeItsEndIsReset() throws {
+        let bench = try Bench()
+        bench.receive("hello", at: 0)
+        #expect(bench.read(5) == Array("hello".utf8))
+        bench.backend?.close()
+        var byte: UInt8 = 0
+        #expect(unsafe recv(bench.application, &byte, 1, 0) == -1 && errno == ECONNRESET)
+    }
+
+    @Test func aConnectionThatHasEndedBothWaysIsNot() throws {
+        let bench = try Bench()
+        shutdown(bench.application, Int32(SHUT_WR))
+        #expect(try bench.turn(until: { bench.hasEnded }))
+        bench.backend?.end(.finished(closed: true))
+        bench.backend?.close()
+        var byte: UInt8 = 0
+        #expect(unsafe recv(bench.application, &byte, 1, 0) == 0)
     }
 }

@@ -6,7 +6,7 @@ import Testing
 @testable import KwikPrograms
 
 /// The output of a C program that includes shim/protocol.h.
-private func outputOfC(_ body: String) throws -> [UInt8] {
+func outputOfC(_ body: String) throws -> [UInt8] {
     let program = try compile("""
         #include <arpa/inet.h>
         #include <stdio.h>

@@ -79,8 +79,8 @@ def serve_one(connection, has_header):
             body = read_exactly(connection, struct.unpack(">H", head[14:])[0])
             if head[:14] != SIGNATURE + b"\x21\x11":
                 raise ValueError("no PROXY v2 header of TCP over IPv4")
-            source, target = socket.inet_ntoa(body[:4]), struct.unpack(">H", body[10:12])[0]
-            who = f"{source} {target}"
+            source, (port, target) = socket.inet_ntoa(body[:4]), struct.unpack(">HH", body[8:12])
+            who = f"{source} {port} {target}"
         while True:
             try:
                 kind = read_line(connection).strip()
@@ -140,7 +140,7 @@ def info(connection):
 
 def who(connection):
     connection.sendall(b"who\n")
-    print(read_line(connection).strip())
+    print(read_line(connection).strip(), connection.getsockname()[1])
 
 
 def main():

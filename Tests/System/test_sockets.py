@@ -49,6 +49,6 @@ class ProxyProtocol(PeerCase):
             server.service["proxy_protocol"] = "v2"
 
     def test_the_service_learns_who_the_client_is(self):
-        source, port = self.assert_served(lambda: self.ask("who"), 1).split()
-        self.assertEqual(source, "127.0.0.1")
-        self.assertEqual(int(port), self.lab.servers[0].gateway_port)
+        source, port, target, own = self.assert_served(lambda: self.ask("who"), 1).split()
+        self.assertEqual((source, port), ("127.0.0.1", own))
+        self.assertEqual(int(target), self.lab.servers[0].gateway_port)

@@ -38,8 +38,8 @@ MODULES = {
         "KwikConfiguration", "KwikTelemetry", "Glibc",
     },
     "KwikGateway": {
-        "KwikEndpoint", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "KwikConfiguration",
-        "KwikTelemetry", "Glibc",
+        "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl",
+        "KwikConfiguration", "KwikTelemetry", "Glibc",
     },
     "kwikd": {"KwikEngine", "KwikConfiguration", "KwikLinux", "KwikTelemetry", "Glibc"},
     "kwik-gateway": {"KwikGateway", "KwikConfiguration", "KwikLinux", "KwikTelemetry", "Glibc"},

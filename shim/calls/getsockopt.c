@@ -67,11 +67,22 @@ static int read_shadow(int fd, int level, int name, void *value, socklen_t *leng
     return 0;
 }
 
+/* SO_PEERNAME is getpeername by another name. */
+static int read_peer(int fd, void *value, socklen_t *length)
+{
+    struct sockaddr_storage peer;
+    int result = kwik_real.getsockopt(fd, SOL_SOCKET, SO_PEERNAME, value, length);
+    if (result == 0 && kwik_client_of(fd, &peer))
+        memcpy(value, &peer, *length);
+    return result;
+}
+
 KWIK_EXPORT int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict length)
 {
     if (level == SOL_SOCKET) {
         if (is_local(name) || !kwik_is_ours(fd) || !kwik_readable(length, sizeof(*length)))
-            return kwik_real.getsockopt(fd, level, name, value, length);
+            return name == SO_PEERNAME ? read_peer(fd, value, length)
+                                       : kwik_real.getsockopt(fd, level, name, value, length);
         if (name == SO_ERROR)
             return read_error(fd, value, length);
         return read_shadow(fd, level, name, value, length);

@@ -50,6 +50,8 @@ int kwik_unread(int fd);
 int kwik_unsent(int fd);
 int kwik_status_flags(int fd);
 int kwik_set_status_flags(int fd, int flags);
+// Locks the whole file for writing (F_OFD_SETLK), until its last descriptor is closed.
+int kwik_lock_file(int fd);
 
 // Waiting
 

@@ -43,6 +43,27 @@ extension SocketOption {
     }
 }
 
+// The port of the program's socket goes in OPEN as if it were an option: with the address that the gateway
+// sees it is how a backend tells the streams of one client apart, as it would its connections.
+extension SocketOption {
+    /// "KW", where Linux has no level.
+    private static let kwikLevel: Int32 = 0x4b57
+    private static let portName: Int32 = 1
+    /// Ports below are root's (ip(7)), and some backends trust them: a client's word is not enough.
+    private static let unprivileged: UInt16 = 1_024
+
+    public static func port(_ port: UInt16) -> SocketOption {
+        SocketOption(level: kwikLevel, name: portName, value: [UInt8(port >> 8), UInt8(port & 255)])
+    }
+
+    /// Nil: another option, or a port that is not believed.
+    fileprivate var port: UInt16? {
+        guard level == Self.kwikLevel, name == Self.portName, value.count == 2 else { return nil }
+        let port = UInt16(value[0]) << 8 | UInt16(value[1])
+        return port >= Self.unprivileged ? port : nil
+    }
+}
+
 /// How much of a path a stream gets beside others: its quantum in deficit round robin, in quarters.
 enum StreamWeight {
     static let standard = 4
@@ -55,6 +76,8 @@ extension SocketOptions {
     var userTimeout: Interval? { lazy.compactMap(\.userTimeout).last }
     var sendBuffer: UInt64? { lazy.compactMap(\.sendBuffer).last }
     var receiveBuffer: UInt64? { lazy.compactMap(\.receiveBuffer).last }
+    /// That of the client's program, as it says.
+    public var port: UInt16? { lazy.compactMap(\.port).last }
 
     /// What frames can carry of them.
     var bounded: SocketOptions {

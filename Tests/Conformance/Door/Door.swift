@@ -4,20 +4,32 @@ import KwikLinux
 import KwikPrograms
 
 final class Door {
+    enum Mode: String, CaseIterable {
+        /// A driver of its own.
+        case relay
+        /// The engine's native fallback.
+        case native
+        /// As `relay`, and servers under the shim are shown who connects.
+        case clients
+    }
+
     private let loop: EventLoop
-    private let usesNative: Bool
+    private let mode: Mode
+    /// For servers under the shim.
+    private var clients: ClientMap?
     private var door: ProgramDoor?
     private var relays: [ObjectIdentifier: (relay: SocketRelay, socket: Int32)] = [:]
     private var served = 0
 
-    private init(_ loop: EventLoop, usesNative: Bool) {
+    private init(_ loop: EventLoop, _ mode: Mode) {
         self.loop = loop
-        self.usesNative = usesNative
+        self.mode = mode
     }
 
     static func main(_ arguments: [String]) -> Int32 {
-        guard arguments.count >= 3, ["relay", "native"].contains(arguments[0]) else {
-            tell("usage: kwik-echo-door relay|native DIRECTORY ADDRESS...", to: 2)
+        guard arguments.count >= 3, let mode = Mode(rawValue: arguments[0]) else {
+            let modes = Mode.allCases.map(\.rawValue).joined(separator: "|")
+            tell("usage: kwik-echo-door \(modes) DIRECTORY ADDRESS...", to: 2)
             return 2
         }
         let given = arguments.dropFirst(2).map(parse)
@@ -28,7 +40,7 @@ final class Door {
         let addresses = given.flatMap { each in each }
         do throws(Errno) {
             let loop = try EventLoop()
-            let door = Door(loop, usesNative: arguments[0] == "native")
+            let door = Door(loop, mode)
             try door.open(arguments[1], addresses)
             let code = try loop.run()
             door.close(arguments[1])
@@ -50,6 +62,7 @@ final class Door {
         door = try ProgramDoor(
             loop: loop, listener: listener, log: { line in tell(line, to: 2) }, decide: { _ in .serve },
             connected: { [unowned self] connection in self.connected(connection) })
+        if mode == .clients { clients = try ClientMap(directory: directory) }
         try ServedMap.write(directory + "/" + ServedMap.name, addresses)
         try loop.signal(SIGTERM) { [unowned self] in self.loop.stop(0) }
         tell("ready", to: 1)
@@ -64,11 +77,9 @@ final class Door {
     /// Not through `native`, which is a driver of its own, but as a driver outside the module would do it.
     private func connected(_ connection: ProgramConnection) {
         served += 1
-        if usesNative { return connection.native() }
+        if mode == .native { return connection.native() }
         do throws(Errno) {
-            let socket = socket(connection.destination.family, Int32(SOCK_STREAM.rawValue), 0)
-            guard socket >= 0 else { throw Errno.last }
-            try Descriptor.setCloseOnExec(socket, true)
+            let socket = try socket(connection)
             let relay = try SocketRelay(loop: loop, connection: connection, socket: socket)
             let key = ObjectIdentifier(relay)
             relays[key] = (relay, socket)
@@ -80,6 +91,17 @@ final class Door {
         } catch {
             connection.refused(errno: error.code)
         }
+    }
+
+    /// No place is given back: a program makes fewer connections than there are.
+    private func socket(_ connection: ProgramConnection) throws(Errno) -> Int32 {
+        if let clients, let loopback = SocketAddress(host: "127.0.0.1", port: connection.localPort) {
+            return try clients.socket(showing: loopback).descriptor
+        }
+        let socket = Glibc.socket(connection.destination.family, Int32(SOCK_STREAM.rawValue), 0)
+        guard socket >= 0 else { throw Errno.last }
+        try Descriptor.setCloseOnExec(socket, true)
+        return socket
     }
 
     private func ended(_ key: ObjectIdentifier) {
