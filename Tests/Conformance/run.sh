@@ -5,8 +5,9 @@
 #   DOOR     the kwik-echo-door executable (default: the release build's)
 #   LIBKWIK  libkwik.so (default: build/libkwik.so)
 # Each program runs natively, under the shim through a driver of its own (relay) and under the shim with the
-# engine's native fallback (native). Differences listed in `excused` are counted apart. Without PROGRAMs also:
-# no engine, a killed engine, and real programs.
+# engine's native fallback (native). Those in servers/ have clients of their own and are themselves under the
+# shim, which shows them who connects (clients). Differences listed in `excused` are counted apart. Without
+# PROGRAMs also: no engine, a killed engine, and real programs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 door="$here/../../.build/release/kwik-echo-door"
@@ -54,13 +55,16 @@ done <"$work/ports"
 
 # Runs a program under the shim with a door of its own: its output, and `served N` in $work/door.
 under_shim() { # mode, program, output
-    local runtime="$work/run" pid status
+    local runtime="$work/run" pid status served="$addresses"
+    # What a server listens on it chooses itself.
+    [ "$1" = clients ] && served="127.0.0.1:*"
     rm -rf "$runtime" "$work/door" && mkdir -m 700 "$runtime" || return 1
     # shellcheck disable=SC2086
-    "$door" "$1" "$runtime" $addresses >"$work/door" 2>"$work/door.log" &
+    "$door" "$1" "$runtime" $served >"$work/door" 2>"$work/door.log" &
     pid=$!
     wait_for "$work/door" ready || { kill "$pid"; wait "$pid"; return 1; }
-    DOOR_PID=$pid KWIK_RUNTIME_DIR="$runtime" LD_PRELOAD="$library" timeout 60 "$2" >"$3" 2>&1
+    DOOR_PID=$pid KWIK_RUNTIME_DIR="$runtime" KWIK_GATEWAY_DIR="$runtime" LD_PRELOAD="$library" \
+        timeout 60 "$2" >"$3" 2>&1
     status=$?
     kill "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
@@ -109,15 +113,20 @@ compare() { # suite, mode
 }
 
 chosen="$*"
-[ $# -gt 0 ] || set -- "$here"/programs/*.c
+[ $# -gt 0 ] || set -- "$here"/programs/*.c "$here"/servers/*.c
 for source; do
     name=$(basename "$source" .c)
+    modes="relay native"
     source="$here/programs/$name.c"
+    if [ ! -e "$source" ]; then
+        source="$here/servers/$name.c"
+        modes=clients
+    fi
     build "$source" "$work/$name" || exit 2
     timeout 60 "$work/$name" >"$work/$name.tcp" 2>&1 || regression "$name: fails over TCP"
     suites=$((suites + 1))
     native=$((native + $(wc -l <"$work/$name.tcp")))
-    for mode in relay native; do
+    for mode in $modes; do
         under_shim $mode "$work/$name" "$work/$name.$mode" || regression "$name ($mode): exit $?"
         sed 's/^/  door: /' "$work/door.log"
         check_served "$name" $mode
