@@ -87,6 +87,9 @@ public final class Gateway {
                 }
                 if configuration.services.contains(where: { $0.backendSees == .client }) {
                     clients = try ClientMap(directory: runtimeDirectory)
+                    log.write(
+                        .notice, "backends under libkwik.so see clients",
+                        [LogField("file", "\(runtimeDirectory)/\(ClientMap.name)")])
                 }
             }
         } catch {
