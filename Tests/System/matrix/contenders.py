@@ -28,6 +28,14 @@ class Failed(Exception):
     """The transfer did not end as it should."""
 
 
+class Late(Failed):
+    """The transfer took too long; so much came."""
+
+    def __init__(self, seconds, meter):
+        super().__init__(f"not done after {seconds:.0f} s: {meter['bytes']} bytes, {meter['gaps'][-3:]}")
+        self.meter = meter
+
+
 class Measured:
     """The links fresh, the cell's events planned, everything counted from zero; afterwards what they saw."""
 
@@ -73,12 +81,22 @@ class Curl:
     """One curl whose output is compared as it comes."""
 
     def __init__(self, world, url, size, shim):
-        self.size = size
+        self.size, self.begun = size, time.monotonic()
         self.curl = world.start(["curl", "-sS", "--fail", "-w", "%{stderr}%{time_total}", "-o", "-", url],
                                 shim=shim, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.sink = subprocess.Popen([world.transfer, "sink", world.truth], stdin=self.curl.stdout,
                                      stdout=subprocess.PIPE, text=True)
         self.curl.stdout.close()
+
+    def cut(self, seconds):
+        """(seconds, meter) of what came until the end, or so long after the start if that is earlier."""
+        try:
+            return self.end(max(self.begun + seconds - time.monotonic(), 0.1))
+        except Late as late:
+            meter = late.meter
+            if not meter["bytes"]:
+                raise
+            return meter["last_ms"] / 1e3, meter
 
     def end(self, seconds):
         """(seconds, meter); Failed if it did not bring everything."""
@@ -86,7 +104,8 @@ class Curl:
             meter = json.loads(self.sink.communicate(timeout=seconds)[0])
             said = self.curl.communicate(timeout=5)[1].strip()
         except subprocess.TimeoutExpired as late:
-            raise Failed(f"not done after {seconds:.0f} s") from late
+            self.curl.kill()
+            raise Late(seconds, json.loads(self.sink.communicate(timeout=5)[0])) from late
         finally:
             for process in (self.curl, self.sink):
                 process.kill()
@@ -97,7 +116,8 @@ class Curl:
 
 
 def tcp(world, series):
-    """curl to nginx on each link at once, each as much as fills the cell's time; nothing happens to them."""
+    """curl to nginx on each link at once, each as much as fills the cell's time; nothing happens to them.
+    One that takes twice that time, on a link that loses, is ended: its rate is known by then."""
     cell = world.cell
     links = [link for link in cell.links if not link.shares]
     sizes = [cell.bytes_of_single(link) for link in links]
@@ -113,8 +133,8 @@ def tcp(world, series):
                      for i, size in enumerate(sizes)]
             if cell.seconds > 2:
                 watch(world, curls[0].curl, HTTP, len(curls))
-            ends = [curl.end(patience(cell) + PATIENCE * cell.seconds) for curl in curls]
-    rates = [size * 8 / seconds / 1e6 for size, (seconds, _) in zip(sizes, ends)]
+            ends = [curl.cut(2 * cell.seconds) for curl in curls]
+    rates = [meter["bytes"] * 8 / seconds / 1e6 for seconds, meter in ends]
     return {"mbps_of": rates, "mbps": sum(rates), "seconds": max(seconds for seconds, _ in ends),
             "corrupt": any(meter["corrupt"] >= 0 for _, meter in ends),
             **({"series": series_of(measured.counts, None)} if series else {})}
