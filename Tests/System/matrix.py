@@ -2,14 +2,14 @@
 """The link matrix: plain TCP, kernel MPTCP, aria2 and Kwik over the same emulated links, one after the other.
 
     matrix.py [--cell NAME]... [--runs 3] [--fresh] [--congestion cubic] [--output DIR]
-              [--only CONTENDER]... [--logs DIR]
+              [--only CONTENDER]... [--logs DIR] [--markdown]
 
 --only measures some contenders, into matrix-only.json, which is begun anew each time; --logs keeps what the
-engines say. Otherwise it writes matrix.json and an SVG for each cell into DIR (build/) as it goes, and
-what is there of the same programs is not measured again (--fresh: it is). The table at the end is of all
-cells that are there. The last line is for scripts: `matrix: cells=… missed=… corrupt=… min_vs_best=…
-min_vs_sum=… min_vs_mptcp=…`. Needs root and /dev/net/tun. The exit code is 1 if a demand is not met or
-anything failed, 2 if interrupted.
+engines say; --markdown prints the summary of what is in matrix.json and measures nothing. Otherwise it writes
+matrix.json and an SVG for each cell into DIR (build/) as it goes, and what is there of the same programs is
+not measured again (--fresh: it is). The table at the end is of all cells that are there. The last line is for
+scripts: `matrix: cells=… missed=… corrupt=… min_vs_best=… min_vs_sum=… min_vs_mptcp=…`. Needs root and
+/dev/net/tun. The exit code is 1 if a demand is not met or anything failed, 2 if interrupted.
 """
 
 import argparse
@@ -141,9 +141,15 @@ def main():
     parser.add_argument("--only", action="append", default=[], choices=[*ROUND, *UPLOADS, *ONCE, "fairness"])
     parser.add_argument("--congestion", default="cubic", choices=["cubic", "bbr2"])
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--logs", type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build")
     options = parser.parse_args()
+    if options.markdown:
+        data = json.loads((options.output / "matrix.json").read_text(encoding="utf-8"))["cells"]
+        known = [(cell, data[cell.name]["rounds"]) for cell in cells.CELLS if cell.name in data]
+        print(report.markdown(known, min(len(rounds) for _, rounds in known)), end="")
+        return 0
     problem = missing_privilege()
     if problem:
         print(f"matrix: {problem}", file=sys.stderr)

@@ -62,6 +62,15 @@ class Arithmetic(unittest.TestCase):
         late = figures.in_order_delays((times, totals), ([10, 20, 30, 40, 60], [100, 100, 100, 100, 400]))
         self.assertGreater(figures.quantile(late, 0.5), 10)
 
+    def test_a_link_has_recovered_when_it_carries_what_is_left(self):
+        cell = cell_of("K")
+        fast = [62500] * 300 + [0] * 300 + [0] * 50 + [62500] * 250
+        slow = [25000] * 300 + [0] * 40 + [25000] * 560
+        counts = {"bin_ms": 10, "links": {"1": {"down": {"series": fast}}, "2": {"down": {"series": slow}}}}
+        dead, restored = figures.recoveries(cell, counts)
+        self.assertAlmostEqual(dead, 500, delta=20)
+        self.assertAlmostEqual(restored, 600, delta=20)
+
     def test_a_miss_without_a_reason_and_a_wrong_byte_are_told(self):
         good = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
         measured = figures.Figures(cell_of("A"), [round_of(tcp=good, kwik={"mbps": 45.0, "corrupt": True})])

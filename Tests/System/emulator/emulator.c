@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t QUANTUM = 100000;
+static const int64_t QUANTUM = 200000;
 /* Packets taken from a device before the others have their turn. */
 static const int BATCH = 64;
 
@@ -103,20 +103,30 @@ static void add_link(struct emulator *emulator, char *text)
     emulator->count++;
 }
 
-/* True if there may be more. */
-static bool receive(int tun, struct line *line, int64_t now)
+static void receive(int tun, struct line *line, int64_t now)
 {
     for (int i = 0; i < BATCH; i++) {
         struct packet *packet = packet_new();
         ssize_t size = read(tun, packet->bytes, PACKET_BYTES);
         if (size <= 0) {
             packet_free(packet);
-            return false;
+            return;
         }
         packet->size = (int)size;
         line_take(line, packet, now);
     }
-    return true;
+}
+
+/* What has come to a device, whichever it is. */
+static void receive_from(struct emulator *emulator, int tun, int64_t now)
+{
+    for (int i = 0; i < emulator->count; i++) {
+        struct link *link = &emulator->links[i];
+        if (tun == link->client || tun == link->server) {
+            receive(tun, &link->lines[tun == link->client ? UP : DOWN], now);
+            return;
+        }
+    }
 }
 
 /* Reads commands; false at the end of them. */
@@ -140,12 +150,11 @@ static bool obey(struct emulator *emulator, int64_t now)
 }
 
 /* Everything that is due; returns when the next thing is. */
-static int64_t turn(struct emulator *emulator)
+static int64_t turn(struct emulator *emulator, const struct epoll_event *events, int count)
 {
     int64_t now = now_ns(), next = plans_run(emulator, now);
-    for (int i = 0; i < emulator->count; i++) {
-        receive(emulator->links[i].client, &emulator->links[i].lines[UP], now);
-        receive(emulator->links[i].server, &emulator->links[i].lines[DOWN], now);
+    for (int i = 0; i < count; i++) {
+        receive_from(emulator, events[i].data.fd, now);
     }
     now = now_ns();
     for (int i = 0; i < 2 * emulator->count; i++) {
@@ -198,7 +207,7 @@ static void run(struct emulator *emulator)
                 return;
             }
         }
-        set_timer(timer, turn(emulator));
+        set_timer(timer, turn(emulator, events, count));
         int64_t rest = woken + QUANTUM;
         struct timespec until = {.tv_sec = rest / 1000000000, .tv_nsec = rest % 1000000000};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);

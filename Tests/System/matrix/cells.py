@@ -53,6 +53,11 @@ class Cell:
                 factor, since = event.factor, event.ms / 1e3
         return total + factor * (seconds - since)
 
+    def factor(self, link, ms):
+        """The share of its rate that the link carries just after a moment."""
+        return next((event.factor for event in reversed(self.events)
+                     if event.link == link.name and event.ms <= ms), 1.0)
+
     def bytes_of(self, links):
         """What `links` carry in the cell's time, their events included; whole KiB."""
         carried = sum(link.rate * 1e6 / 8 * self.available(link, self.seconds) for link in links)

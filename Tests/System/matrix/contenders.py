@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from kwiklab import LabError
-from matrix.figures import arrivals_of, in_order_delays, progress_of, quantile, series_of
+from matrix.figures import arrivals_of, in_order_delays, progress_of, quantile, recoveries, series_of
 from matrix.network import EVERYWHERE
 from matrix.world import HTTP, MPTCP
 
@@ -65,6 +65,8 @@ def describe(measured, meter, series, direction="down"):
     links = {name: {key: value for key, value in link[direction].items() if key != "series"}
              for name, link in measured.counts["links"].items()}
     told = {"links": links}
+    if measured.events and measured.world.cell.events:
+        told["recovery_ms"] = recoveries(measured.world.cell, measured.counts)
     if meter:
         begun = measured.counts["begun_ns"]
         delays = in_order_delays(arrivals_of(measured.counts), progress_of(meter, begun))
@@ -223,12 +225,12 @@ def warm(world, service, paths):
     return world.connected(paths)
 
 
-def through_kwik(world, service, series, size=None):
+def through_kwik(world, service, series, size=None, events=True):
     """curl under the shim, with the engine that runs."""
     cell = world.cell
     size = size or cell.bytes
     name, spent = world.file(size), world.cpu_seconds()
-    with Measured(world) as measured:
+    with Measured(world, events) as measured:
         curl = Curl(world, f"http://{service}/{name}", size, True)
         try:
             seconds, meter = curl.end(patience(cell))
@@ -267,10 +269,11 @@ def kwik(world, series):
 
 
 def single(world, series):
-    """Kwik with the first server alone: what one path makes of its link."""
+    """Kwik with the first server alone: what one path makes of its link while nothing happens to it."""
     world.start_engine([(world.service, world.servers[:1], {})])
     warm(world, world.service, 1)
-    return through_kwik(world, world.service, series, world.cell.bytes_of_single(world.cell.links[0]))
+    size = world.cell.bytes_of_single(world.cell.links[0])
+    return through_kwik(world, world.service, series, size, events=False)
 
 
 def lied_to(world, _):

@@ -7,6 +7,8 @@ import statistics
 POINTS = 400
 # The series that are kept for the plot have a value for each of these.
 SERIES_MS = 50
+# A rate counts as reached again once it lasts for this long.
+RECOVERED_MS = 100
 
 
 def median(values):
@@ -72,6 +74,23 @@ def progress_of(meter, begun_ns):
     """The same of what the program read, on the emulator's clock."""
     shift = (meter["begun_ns"] - begun_ns) / 1e6
     return [shift + (i + 1) * meter["bin_ms"] for i in range(len(meter["progress"]))], meter["progress"]
+
+
+def recoveries(cell, counts):
+    """For each event how many ms after it the links carried 90 % of what they could, over RECOVERED_MS; None:
+    not before the next event or the end."""
+    ends = [event.ms for event in cell.events[1:]] + [None]
+    window = RECOVERED_MS // counts["bin_ms"]
+    _, carried = arrivals_of(counts)
+    found = []
+    for event, end in zip(cell.events, ends):
+        able = sum(link.rate * cell.factor(link, event.ms) for link in cell.links if not link.shares)
+        wanted = 0.9 * able * 1e6 / 8 * RECOVERED_MS / 1e3
+        first = event.ms // counts["bin_ms"]
+        last = min(len(carried), end // counts["bin_ms"] if end else len(carried)) - window
+        when = next((i for i in range(first, last) if carried[i + window] - carried[i] >= wanted), None)
+        found.append(None if when is None else (when - first) * counts["bin_ms"] + RECOVERED_MS)
+    return found
 
 
 def thinned(bins, bin_ms):

@@ -1,6 +1,6 @@
 """The table of all cells, and whether they meet the demands."""
 
-from matrix.figures import Figures
+from matrix.figures import Figures, median
 
 # So many cells may fall short of this share of what TCP makes of the links in sum, each for a reason.
 SHARE_OF_SUM, MISSES_ALLOWED = 0.95, 2
@@ -116,6 +116,34 @@ def uploads(known):
     return lines, short
 
 
+def recovery_lines(figures):
+    """How long after each event the links were 90 % busy again, of Kwik and MPTCP, medians."""
+    for index, event in enumerate(figures.cell.events):
+        times = []
+        for who in ("kwik", "mptcp"):
+            known = [entry["recovery_ms"][index] for round_ in figures.rounds
+                     if (entry := round_.get(who) or {}).get("recovery_ms")]
+            good = [value for value in known if value is not None]
+            times.append(number(median(good), ".0f") if len(good) * 2 > len(known) else "never")
+        yield (f"{figures.cell.name}: link {event.link} at {event.factor:.0%} from {event.ms / 1e3:g} s on: "
+               f"90 % of what is left after {times[0]} ms (Kwik), {times[1]} ms (MPTCP)")
+
+
+def markdown(known, rounds):
+    """The summary for README.md."""
+    names = ["ΣTCP", "MPTCP", "aria2", "Kwik", "/ΣTCP", "/best", "/MPTCP", "gap ms (MPTCP's)"]
+    lines = [f"| cell | Mbit/s / ms | {' | '.join(names)} |", "| --- | ---" + " | --:" * len(names) + " |"]
+    for cell, entries in known:
+        figures = Figures(cell, entries)
+        gaps = [number(figures.worst(who, "longest_gap_ms"), ".0f") for who in ("kwik", "mptcp")]
+        rates = [number(figures.mbps(who)) for who in ("tcp", "mptcp", "aria2", "kwik")]
+        shares = [figures.against_tcp("kwik", False), figures.against_tcp("kwik", True),
+                  figures.against("kwik", "mptcp")]
+        lines.append(f"| {cell.name} | {cell.title} | {' | '.join(rates)} | "
+                     f"{' | '.join(number(share, '.2f') for share in shares)} | {gaps[0]} ({gaps[1]}) |")
+    return "\n".join(lines) + f"\n\nMedians of {rounds} rounds.\n"
+
+
 def least(values):
     values = [value for value in values if value is not None]
     return f"{min(values):.3f}" if values else "–"
@@ -140,6 +168,7 @@ def conclude(known, options):
         if lied:
             lines.append(f"{figures.cell.name}: with a lying replica {lied[0]['mbps']:.1f} Mbit/s, "
                          f"{lied[0]['mismatches']} wrong blocks found, none read")
+        lines += recovery_lines(figures)
         wrong += [f"{figures.cell.name}: {problem}" for problem in demands(figures)]
     print("\n".join(lines))
     missed = [(figures.cell.name, share) for figures in all_figures
