@@ -158,7 +158,7 @@ extension ClientScene {
         let half = ByteRange(lease.range.start, lease.range.start + 8_000)
         world.receive(lease.channel, world.pieceBytes(half))
         let twin = Lease(
-            channel: channel(4_000, on: 2), server: mirror, range: .blocks(block, block + 1), sequence: 0,
+            channel: channel(4_000, on: 2), server: mirror, range: .blocks(block, block + 1), carves: false,
             grantedAt: world.now, promise: world.now, isSecond: true)
         let state = try scene.state
         state.book.add(twin)

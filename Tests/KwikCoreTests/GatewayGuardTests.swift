@@ -11,7 +11,7 @@ private func opened(_ limits: GatewayLimits = GatewayLimits()) -> GatewayWorld {
     return world
 }
 
-private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, window: 65_536, sequence: 0)
+private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, window: 65_536, carves: false)
 
 @Suite struct GatewayGuardTests {
     @Test func malformedPrefaceHarmsNoOtherChannel() {

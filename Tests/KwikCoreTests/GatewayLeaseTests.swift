@@ -41,6 +41,38 @@ private func tags(_ range: ByteRange) -> [BlockTag] {
         #expect(world.finished.contains(channel(4, on: 2)))
     }
 
+    @Test func leaseThatCarvesServesWhatTheOwnSenderHasNotBegun() {
+        let world = world(Int(8 * size))
+        world.pull(room: Int(size) + 1)
+        world.lease(channel(4, on: 2), one, blocks(1, 5), window: 1 << 22, carves: true)
+        world.pull(PathID(2))
+        world.pull()
+        #expect(world.received(channel(4, on: 2)) == [blocks(2, 5)])
+        #expect(world.finished.contains(channel(4, on: 2)))
+        #expect(world.received(main) == [blocks(0, 2), blocks(5, 8)])
+        #expect(!world.frames(main).contains { if case .tag = $0 { true } else { false } })
+    }
+
+    @Test func leaseThatComesTooLateToCarveIsAnsweredWithEnd() {
+        let world = world(Int(4 * size))
+        world.pull()
+        world.lease(channel(4, on: 2), one, blocks(1, 3), window: 1 << 22, carves: true)
+        #expect(world.frames(channel(4, on: 2)) == [.end])
+        #expect(world.finished.contains(channel(4, on: 2)))
+        // Nor can what has no end yet, or ends within a block, be carved.
+        world.give(one, Int(size) + 1)
+        world.lease(channel(8, on: 2), one, blocks(4, 6), window: 1 << 22, carves: true)
+        #expect(world.frames(channel(8, on: 2)) == [.end])
+    }
+
+    /// It would be a fault of nobody's: the lease took a quicker path than the attach.
+    @Test func leaseThatCarvesAndOvertakesThePromotionIsAnsweredWithEnd() {
+        let world = world(Int(4 * size), role: .replica)
+        world.lease(channel(4, on: 2), one, blocks(1, 3), window: 1 << 22, carves: true)
+        #expect(world.frames(channel(4, on: 2)) == [.end])
+        #expect(!world.events.contains { if case .malformed = $0 { true } else { false } })
+    }
+
     @Test func answerToCarveComesBeforeAnyLaterData() throws {
         let world = world(Int(4 * size))
         world.receive(main, .carve(sequence: 1, [blocks(1, 2)]))

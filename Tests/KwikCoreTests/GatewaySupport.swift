@@ -186,11 +186,11 @@ final class GatewayWorld {
 
     func lease(
         _ channel: ChannelID, _ stream: StreamID, _ range: ByteRange, read: UInt64 = 0,
-        window: UInt64 = 1 << 24
+        window: UInt64 = 1 << 24, carves: Bool = false
     ) {
         preface(
             channel, stream,
-            .lease(offset: range.start, length: range.count, read: read, window: window, sequence: 1),
+            .lease(offset: range.start, length: range.count, read: read, window: window, carves: carves),
             finished: true)
     }
 

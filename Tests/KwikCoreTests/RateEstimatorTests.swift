@@ -68,7 +68,7 @@ private func near(_ value: Double, _ expected: Double, _ share: Double = 0.1) ->
         #expect(flow.estimate == before)
         flow.run(1e5, for: .seconds(3), limited: true)
         #expect(flow.estimate == before)
-        #expect(flow.estimator.current(srtt: srtt, now: flow.now) == before)
+        #expect(flow.estimator.current(srtt: srtt, since: flow.now, now: flow.now) == before)
     }
 
     @Test("The rate just now is below the estimate only where the path had work for long enough")
@@ -76,12 +76,12 @@ private func near(_ value: Double, _ expected: Double, _ share: Double = 0.1) ->
         var flow = Flow()
         flow.run(4e6, for: .milliseconds(300))
         let before = flow.estimate
-        flow.estimator.received(
-            1_200, srtt: srtt, outstanding: 0, limited: false, now: flow.now + .milliseconds(1))
-        #expect(flow.estimator.current(srtt: srtt, now: flow.now + .milliseconds(80)) == before)
+        let busy = flow.now
+        let soon = busy + .milliseconds(50)
+        #expect(flow.estimator.current(srtt: srtt, since: busy, now: soon) == before)
         flow.run(4e6, for: .milliseconds(200))
         let silent = flow.now + .milliseconds(200)
-        #expect(flow.estimator.current(srtt: srtt, now: silent) == 0)
+        #expect(flow.estimator.current(srtt: srtt, since: busy, now: silent) == 0)
         #expect(flow.estimator.recent(srtt: srtt, now: flow.now) <= flow.estimate)
     }
 

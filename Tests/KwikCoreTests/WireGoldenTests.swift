@@ -12,7 +12,7 @@ enum WireGolden {
         ("preface-replica", role(.replica)),
         (
             "preface-lease",
-            role(.lease(offset: 1 << 20, length: 65_536, read: 16_384, window: 1 << 24, sequence: 300))
+            role(.lease(offset: 1 << 20, length: 65_536, read: 16_384, window: 1 << 24, carves: true))
         ),
         ("preface-contribution", role(.contribution(offset: 100, length: 5_000))),
         ("preface-server-stream", .preface(Preface(stream: StreamID(1 << 40 + 1), role: .serverStream))),

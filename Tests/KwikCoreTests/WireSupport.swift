@@ -152,7 +152,7 @@ extension WireChance {
             .stream, .attach(epoch: offset(), received: offset()), .replica,
             .lease(
                 offset: Block.roundDown(start), length: length, read: read,
-                window: read + skewed(WireLimit.maximumOffset - read), sequence: offset()),
+                window: read + skewed(WireLimit.maximumOffset - read), carves: flip()),
             .contribution(offset: start, length: length), .serverStream,
         ]
         return Preface(stream: StreamID(offset()), role: roles.randomElement(using: &self) ?? .stream)

@@ -8,6 +8,7 @@ struct Simulate {
     static let usage = """
         kwik-simulate --seeds N [--from S] [--threads T] [--until-failure]
         kwik-simulate --seed S [--ops K] [--trace]
+        kwik-simulate --cells SECONDS [--only CELL] [--trace]: the link matrix in virtual time
         """
 
     struct Arguments {
@@ -16,6 +17,9 @@ struct Simulate {
         var threads: UInt64 = 2
         var seed: UInt64?
         var operations: Int?
+        /// How long a cell's transfers take; 0: no cells.
+        var cells: UInt64 = 0
+        var only: String?
         var traces = false
         var stopsAtFailure = false
     }
@@ -44,20 +48,27 @@ struct Simulate {
                 continue
             default: break
             }
-            guard let text = rest.popFirst(), let number = UInt64(text) else { return nil }
+            guard let text = rest.popFirst() else { return nil }
+            if word == "--only" {
+                arguments.only = text
+                continue
+            }
+            guard let number = UInt64(text) else { return nil }
             switch word {
             case "--seeds": arguments.seeds = number
             case "--from": arguments.from = number
             case "--threads": arguments.threads = max(1, min(64, number))
             case "--seed": arguments.seed = number
+            case "--cells": arguments.cells = number
             case "--ops": arguments.operations = Int(clamping: number)
             default: return nil
             }
         }
-        return arguments.seed == nil && arguments.seeds == 0 ? nil : arguments
+        return arguments.seed == nil && arguments.seeds + arguments.cells == 0 ? nil : arguments
     }
 
     static func run(_ arguments: Arguments) async -> Bool {
+        if arguments.cells > 0 { return cells(arguments) }
         var total = Total()
         if let seed = arguments.seed {
             var scenario = Scenario.random(seed: seed)
@@ -83,6 +94,27 @@ struct Simulate {
             }
         }
         return total.conclude()
+    }
+
+    /// Each transfer's rate over that of all links, and of the best of them, alone.
+    static func cells(_ arguments: Arguments) -> Bool {
+        var isWhole = true
+        for cell in Cell.all {
+            for kind in Cell.Kind.allCases {
+                if let only = arguments.only, only != cell.name, only != "\(cell.name)/\(kind.rawValue)" {
+                    continue
+                }
+                let result = cell.run(
+                    kind, seconds: Double(arguments.cells), seed: 1, tracing: arguments.traces)
+                let ofSum = (result.ofSum * 1_000).rounded() / 1_000
+                let ofBest = (result.ofBest * 1_000).rounded() / 1_000
+                print(
+                    "cell \(cell.name) \(kind.rawValue): of_sum=\(ofSum) of_best=\(ofBest)",
+                    result.violation ?? "")
+                isWhole = isWhole && result.violation == nil
+            }
+        }
+        return isWhole
     }
 }
 

@@ -1,12 +1,22 @@
 // Which replicas serve a stream, and when they no longer do (protocol.md §5).
 
 extension ClientSession {
-    /// Whether replicas may be engaged for the stream at some time: then it is looked at every tick.
+    /// Whether more capacity may be engaged for the stream at some time: then it is looked at every tick.
     func wouldEngage(_ stream: ClientStream, now: Instant) -> Bool {
-        guard settings.replicas, !stream.deaf, stream.fin == nil, stream.firstData != nil,
-            stream.up.heldFrom == 0
-        else { return false }
-        return stream.progress > stream.down.front
+        guard !stream.deaf, stream.fin == nil, stream.firstData != nil else { return false }
+        return stream.progress > stream.down.front && (canSpread(stream) || canReplicate(stream, now: now))
+    }
+
+    /// Whether there are further paths to the primary, which carry no leases yet.
+    private func canSpread(_ stream: ClientStream) -> Bool {
+        !stream.isSpread
+            && paths.contains {
+                $0.isActive && $0.server == stream.primary && $0.id != stream.own?.path && stream.allows($0)
+            }
+    }
+
+    private func canReplicate(_ stream: ClientStream, now: Instant) -> Bool {
+        settings.replicas && stream.up.heldFrom == 0
             && paths.contains { isCandidate($0, for: stream, now: now) }
     }
 
@@ -34,8 +44,10 @@ extension ClientSession {
             return
         }
         guard stream.down.highest >= Tuning.bulkBytes || now - first >= Tuning.bulkTime else { return }
-        var engaged = false
-        for candidate in paths where isCandidate(candidate, for: stream, now: now) {
+        var engaged = canSpread(stream)
+        stream.isSpread = stream.isSpread || engaged
+        for candidate in paths
+        where canReplicate(stream, now: now) && isCandidate(candidate, for: stream, now: now) {
             guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else {
                 continue
             }
@@ -62,47 +74,84 @@ extension ClientSession {
         event(.replicaEngaged(stream.id, path.server))
     }
 
-    /// Engaged replicas that do not raise the rate cost more than they give: parked, for twice as long each
-    /// time. What the primary gives alone is measured with no leases granted for a moment, since the rate
-    /// from before they were engaged is that of a path still starting up.
+    /// What is engaged and gives next to nothing, or takes from the own path as much as it gives, costs more
+    /// than it is worth: parked, for twice as long each time. That the others share the own path's bottleneck
+    /// shows in that path's rate: only then is it measured what it gives alone, with no leases granted for a
+    /// moment.
     func judgeTrial(_ stream: ClientStream, now: Instant) {
-        guard let trial = stream.trial, let primary = stream.own.flatMap({ path($0.path) }) else { return }
+        guard let trial = stream.trial, let own = stream.own.flatMap({ path($0.path) }) else { return }
         switch trial {
         case .ramp(let until):
-            if now >= until { stream.trial = .together(since: now, front: stream.down.front) }
-        case .together(let since, let front):
-            guard now >= since + max(Tuning.trial, primary.sample.srtt * 10) else { return }
-            // A program that does not drain, or a backend that gives no more, says nothing about the
-            // replicas.
-            guard stream.down.unread < (stream.granted - stream.down.read) / 2,
-                stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes,
-                !stream.progressEnded
-            else {
-                stream.trial = .together(since: now, front: stream.down.front)
-                return
+            if now >= until { stream.trial = .together(since: now, counts(stream)) }
+        case .together(let since, let before):
+            guard now >= since + trialTime(stream) else { return }
+            // A program that does not drain, or a backend that gives no more, says nothing about the paths.
+            let isBusy =
+                stream.down.unread < (stream.granted - stream.down.read) / 2 && !stream.progressEnded
+                && stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes
+            let seconds = (now - since).seconds
+            let rate = Double(counts(stream).all - before.all) / seconds
+            let ownRate = Double(own.received - min(before.own, own.received)) / seconds
+            if isBusy, ownRate < own.rate.peak * Tuning.undisturbed {
+                stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
+            } else {
+                if isBusy { parkIdlers(stream, since: before, now: now) }
+                stream.trial = .together(since: now, counts(stream))
             }
-            let rate = Double(stream.down.front - min(front, stream.down.front)) / (now - since).seconds
-            stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
         case .draining(let rate, let until):
-            guard now >= until || !stream.book.leases.contains(where: { $0.server != stream.primary }) else {
-                return
-            }
-            stream.trial = .alone(together: rate, since: now, received: primary.received)
+            guard now >= until || !stream.book.leases.contains(where: { $0.channel.path != own.id })
+            else { return }
+            stream.trial = .alone(together: rate, since: now, received: own.received)
         case .alone(let together, let since, let received):
-            guard now >= since + max(Tuning.trialAlone, primary.sample.srtt * 2) else { return }
-            let alone = Double(primary.received - min(received, primary.received)) / (now - since).seconds
+            guard now >= since + max(Tuning.trialAlone, own.sample.srtt * 2) else { return }
+            let alone = Double(own.received - min(received, own.received)) / (now - since).seconds
             if together < Tuning.worthwhile * alone {
                 park(stream, now: now)
             } else {
                 stream.trial = .settled(until: now + Tuning.trialAgain)
             }
         case .settled(let until):
-            if now >= until { stream.trial = .together(since: now, front: stream.down.front) }
+            if now >= until { stream.trial = .together(since: now, counts(stream)) }
         }
+    }
+
+    private func takesPart(_ path: ClientPath, in stream: ClientStream) -> Bool {
+        path.server == stream.primary ? stream.isSpread : stream.part(of: path.server) != nil
+    }
+
+    /// Long enough for the longest path to show what it can do.
+    private func trialTime(_ stream: ClientStream) -> Interval {
+        var longest = Interval.zero
+        for path in paths where path.isActive && takesPart(path, in: stream) {
+            longest = max(longest, path.sample.srtt)
+        }
+        return max(Tuning.trial, longest * 10)
+    }
+
+    /// Payload bytes by server, duplicates left out of the sum.
+    private func counts(_ stream: ClientStream) -> ClientStream.Counts {
+        let each = stream.parts.map { (server: $0.server, received: $0.received) }
+        let sum = each.reduce(stream.primaryReceived) { $0 + $1.received }
+        let own = stream.own.flatMap { path($0.path) }?.received ?? 0
+        return ClientStream.Counts(all: sum - min(sum, stream.book.duplicated), own: own, each: each)
+    }
+
+    private func parkIdlers(_ stream: ClientStream, since before: ClientStream.Counts, now: Instant) {
+        let all = counts(stream).all - before.all
+        for index in stream.parts.indices where stream.parts[index].ended == nil {
+            let part = stream.parts[index]
+            guard let former = before.each.first(where: { $0.server == part.server }) else { continue }
+            let gave = part.received - min(former.received, part.received)
+            guard Double(gave) < Double(all) * Tuning.leastShare else { continue }
+            endPart(index, of: stream, .parked, now: now)
+        }
+        guard !stream.isEngaged else { return }
+        park(stream, now: now)
     }
 
     private func park(_ stream: ClientStream, now: Instant) {
         stream.trial = nil
+        stream.isSpread = false
         for index in stream.parts.indices { endPart(index, of: stream, .parked, now: now) }
         let time = Tuning.parkFirst * (1 << Int64(min(stream.parks, 10)))
         stream.parkedUntil = now + min(time, Tuning.parkMost)

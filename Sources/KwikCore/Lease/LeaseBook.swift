@@ -3,8 +3,8 @@ final class Lease {
     let channel: ChannelID
     let server: ServerID
     let range: ByteRange
-    /// The CARVE that it follows; 0 where the blocks were carved before.
-    let sequence: UInt64
+    /// The primary takes the blocks from its own sender: what that has begun already is left out.
+    let carves: Bool
     let grantedAt: Instant
     /// When its last byte was to be here when it was granted.
     let promise: Instant
@@ -22,13 +22,13 @@ final class Lease {
     var doubled = false
 
     init(
-        channel: ChannelID, server: ServerID, range: ByteRange, sequence: UInt64, grantedAt: Instant,
+        channel: ChannelID, server: ServerID, range: ByteRange, carves: Bool, grantedAt: Instant,
         promise: Instant, isSecond: Bool
     ) {
         self.channel = channel
         self.server = server
         self.range = range
-        self.sequence = sequence
+        self.carves = carves
         self.grantedAt = grantedAt
         self.promise = promise
         self.isSecond = isSecond
@@ -52,8 +52,8 @@ struct LeaseBook {
     /// Carved, or asked to be.
     var claims = RangeSet()
     var orphans = RangeSet()
-    /// Blocks that did not match: only the primary serves them.
-    var primaryOnly: [UInt64] = []
+    /// Only the primary serves them: blocks that did not match, or that have no tag.
+    var primaryOnly = RangeSet()
     var tags: [UInt64: BlockTag] = [:]
     /// CARVEs without an answer.
     var pendingCarves: [(sequence: UInt64, ranges: [ByteRange])] = []
@@ -129,14 +129,14 @@ struct LeaseBook {
         for server in servers { dropCopy(server, of: block) }
         let range = ByteRange(Block.start(of: block), Block.start(of: block) + Block.size)
         orphans.remove(range)
-        if !primaryOnly.isEmpty { primaryOnly.removeAll { $0 == block } }
+        primaryOnly.remove(range)
     }
 
     /// The stream's truth comes from another server now: all that was carved, asked and tagged is void.
     mutating func reset() {
         claims = RangeSet()
         orphans = RangeSet()
-        primaryOnly = []
+        primaryOnly = RangeSet()
         tags = [:]
         pendingCarves = []
         copies = [:]

@@ -10,6 +10,8 @@ extension ClientSession {
         var refused = RangeSet()
         for range in asked { refused.insert(range) }
         for range in granted { refused.remove(range) }
+        // They have tags now, or are the primary's own.
+        for range in asked { stream.book.primaryOnly.remove(range) }
         for range in refused.ranges {
             stream.book.claims.remove(range)
             stream.book.orphans.remove(range)
@@ -68,7 +70,7 @@ extension ClientSession {
         let server = stream.parts[index].server
         event(.blockMismatch(stream.id, block: block, server))
         stream.book.dropCopy(server, of: block)
-        stream.book.primaryOnly.append(block)
+        stream.book.primaryOnly.insert(stream.range(ofBlock: block))
         orphan(block, of: stream, except: server)
         stream.parts[index].mismatchesInRow += 1
         stream.parts[index].mismatches += 1
@@ -113,6 +115,8 @@ extension ClientSession {
 
     /// The lease's channel is complete; what it did not bring is given back.
     func finish(_ lease: Lease, of stream: ClientStream, now: Instant) {
+        let isRefused = lease.carves && lease.broughtAt == nil
+        if isRefused { refuse(lease, upTo: lease.range.end, of: stream) }
         // A server leaves out what it knows to be read.
         let short = max(lease.next, stream.down.read) < lease.range.end
         giveBack(lease, of: stream)
@@ -123,6 +127,17 @@ extension ClientSession {
             // It ended before the primary did: not the same bytes.
             endPart(index, of: stream, .failed, now: now)
         }
+    }
+
+    /// The beginning of a lease that the primary did not take from its own sender comes from that.
+    func refuse(_ lease: Lease, upTo start: UInt64, of stream: ClientStream) {
+        let refused = ByteRange(lease.range.start, start)
+        stream.book.claims.remove(refused)
+        stream.book.primaryOnly.remove(refused)
+        let count = min(refused.count, lease.missing)
+        lease.missing -= count
+        lease.next = start
+        if let path = path(lease.channel.path) { path.outstanding -= min(count, path.outstanding) }
     }
 
     /// A primary that does not serve its own bytes is asked again, but not for ever.

@@ -4,8 +4,11 @@ extension ClientSession {
     /// A path that may carry leases of a stream, with what the decisions need of it.
     private struct Candidate {
         var path: ClientPath
-        /// nil: the primary, which serves by lease what was carved and must come from it after all.
+        /// nil: the primary.
         var part: Int?
+        /// The primary serves by lease, on whichever path, what was carved and must come from it after all;
+        /// blocks of its own sender's are leased to it only on other paths than that one's.
+        var takesNew: Bool
     }
 
     func schedule(_ stream: ClientStream, now: Instant) {
@@ -17,18 +20,19 @@ extension ClientSession {
         updateWindow(stream, now: now)
         let all = candidates(stream)
         grantOrphans(stream, all, now: now)
-        grantNew(stream, all.filter { $0.part != nil }, now: now)
+        grantNew(stream, all.filter(\.takesNew), now: now)
         moveSlipped(stream, all, now: now)
     }
 
     private func candidates(_ stream: ClientStream) -> [Candidate] {
         var all: [Candidate] = []
-        if let primary = stream.primary, let path = activePath(to: primary, for: stream) {
-            all.append(Candidate(path: path, part: nil))
+        for path in paths where path.isActive && path.server == stream.primary && stream.allows(path) {
+            let isOther = stream.own?.path != path.id
+            all.append(Candidate(path: path, part: nil, takesNew: isOther && stream.isSpread))
         }
         for index in stream.parts.indices where stream.parts[index].ended == nil {
             guard let path = path(stream.parts[index].channel.path), path.isActive else { continue }
-            all.append(Candidate(path: path, part: index))
+            all.append(Candidate(path: path, part: index, takesNew: true))
         }
         return all
     }
@@ -53,7 +57,7 @@ extension ClientSession {
                 continue
             }
             let start = Block.roundDown(max(orphan.start, min(stream.down.front, orphan.end - 1)))
-            let mustBePrimary = stream.book.primaryOnly.contains(Block.index(of: start))
+            let mustBePrimary = stream.book.primaryOnly.contains(start)
             var best: Candidate?
             for candidate in all where serves(candidate, start, of: stream) {
                 if mustBePrimary, candidate.part != nil { continue }
@@ -63,7 +67,11 @@ extension ClientSession {
             }
             guard let best else { return }
             var end = min(orphan.end, start + best.path.leaseLength)
-            if mustBePrimary { end = min(end, start + Block.size) }
+            if mustBePrimary {
+                end = min(end, stream.book.primaryOnly.prefixEnd(from: start))
+            } else if let next = stream.book.primaryOnly.ranges.first(where: { $0.start > start }) {
+                end = min(end, next.start)
+            }
             grant(ByteRange(start, end), of: stream, to: best, carve: false, now: now)
         }
     }
@@ -74,12 +82,12 @@ extension ClientSession {
         return stream.parts[part].progress > offset
     }
 
-    private func grantNew(_ stream: ClientStream, _ replicas: [Candidate], now: Instant) {
-        guard !replicas.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
+    private func grantNew(_ stream: ClientStream, _ others: [Candidate], now: Instant) {
+        guard !others.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
             let own = stream.own, let primary = path(own.path),
             primary.isActive, stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
-        let order = replicas.sorted { $0.path.sample.srtt < $1.path.sample.srtt }
+        let order = others.sorted { $0.path.sample.srtt < $1.path.sample.srtt }
         let srtts = (order.map(\.path) + [primary]).map(\.sample.srtt)
         let slides = (srtts.max() ?? .zero) < (srtts.min() ?? .zero) * Tuning.slideRatio
         let total = primary.estimate + order.reduce(0) { $0 + $1.path.estimate }
@@ -87,7 +95,9 @@ extension ClientSession {
             let path = candidate.path
             while path.outstanding == 0 || path.outstanding + path.leaseLength <= path.target {
                 let fastest = order.map { $0.path.eta($0.path.leaseLength) }.min() ?? .zero
-                var from = edge(stream, primary)
+                // What carves on its own way is there later than a CARVE.
+                let carver = candidate.part == nil && path.sample.srtt > primary.sample.srtt ? path : primary
+                var from = edge(stream, primary, after: carver.sample.srtt)
                 let lag = path.eta(path.leaseLength) - min(fastest, primary.sample.srtt + primary.horizon)
                 if slides, lag > .zero {
                     // Never out of what may be leased at all: a path whose estimate has collapsed would get
@@ -105,10 +115,10 @@ extension ClientSession {
         }
     }
 
-    /// Where the primary's own sender will be by the time that a CARVE reaches it, over blocks that are its
+    /// Where the primary's own sender will be by the time that a request reaches it, over blocks that are its
     /// own.
-    private func edge(_ stream: ClientStream, _ primary: ClientPath) -> UInt64 {
-        let ahead = (primary.sample.srtt + .milliseconds(30)).seconds * primary.estimate
+    private func edge(_ stream: ClientStream, _ primary: ClientPath, after way: Interval) -> UInt64 {
+        let ahead = (way + .milliseconds(30)).seconds * primary.estimate
         var left = max(UInt64(ahead), Tuning.minimumLease)
         var at = stream.ownHighest
         while left > 0 {
@@ -171,25 +181,31 @@ extension ClientSession {
         _ range: ByteRange, of stream: ClientStream, to candidate: Candidate, carve: Bool,
         isSecond: Bool = false, now: Instant
     ) {
-        var sequence: UInt64 = 0
-        if carve, let own = stream.own {
-            sequence = stream.book.takeSequence()
-            stream.book.pendingCarves.append((sequence, [range]))
+        if carve {
             stream.book.claims.insert(range)
-            send(.carve(sequence: sequence, [range]), on: own)
+            if candidate.part == nil {
+                // Without tags, as it comes from the primary: no other can serve it.
+                stream.book.primaryOnly.insert(range)
+            } else if let own = stream.own {
+                let sequence = stream.book.takeSequence()
+                stream.book.pendingCarves.append((sequence, [range]))
+                send(.carve(sequence: sequence, [range]), on: own)
+            }
         }
+        let carves = carve && candidate.part == nil
         let path = candidate.path
         let promise = now + path.eta(range.count)
         let channel = openChannel(on: path, stream: stream, use: .lease)
         let role = Preface.Role.lease(
             offset: range.start, length: range.count, read: stream.down.read, window: stream.granted,
-            sequence: candidate.part == nil ? sequence : 0)
+            carves: carves)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         out.append(.finish(channel))
         stream.book.add(
             Lease(
-                channel: channel, server: path.server, range: range, sequence: sequence, grantedAt: now,
+                channel: channel, server: path.server, range: range, carves: carves, grantedAt: now,
                 promise: promise, isSecond: isSecond))
+        if path.outstanding == 0 { path.busySince = now }
         path.outstanding += range.count
     }
 
@@ -216,7 +232,9 @@ extension ClientSession {
             let others = stuck && lease.isSecond ? all.filter { $0.part == nil } : all
             guard let (candidate, after) = quickest(for: lease, others, of: stream, ending: ending)
             else { continue }
-            let slipped = now + arrival - lease.promise > max(Tuning.slip, holder.sample.srtt)
+            // A connection that still starts up makes pauses.
+            let allowed = max(Tuning.slip, holder.sample.srtt * (holder.rate.startingUp ? 2 : 1))
+            let slipped = now + arrival - lease.promise > allowed
             let gain = max(Tuning.gain, candidate.path.sample.srtt / 2)
             guard stuck || slipped || (ending && !lease.isSecond), stuck || arrival > after + gain else {
                 continue
@@ -236,6 +254,7 @@ extension ClientSession {
         for candidate in all where candidate.path.id != lease.channel.path {
             let path = candidate.path
             guard serves(candidate, lease.range.end - 1, of: stream) else { continue }
+            if candidate.part != nil, stream.book.primaryOnly.overlaps(lease.range) { continue }
             if ending, path.outstanding >= path.leaseLength { continue }
             let queue = Interval(seconds: Double(path.outstanding) / max(path.estimate, 1))
             let transfer = Interval(seconds: Double(lease.missing) / max(path.estimate, 1))
@@ -266,8 +285,9 @@ extension ClientSession {
             other.channel.path == holder.id && other.channel.number <= lease.channel.number
                 ? sum + other.missing : sum
         }
+        let rate = holder.rate.current(srtt: holder.sample.srtt, since: holder.busySince, now: now)
         return Interval(
-            seconds: Double(bytes) / max(holder.rate.current(srtt: holder.sample.srtt, now: now), 1))
+            seconds: Double(bytes) / max(rate, 1))
     }
 
     private func move(
@@ -292,6 +312,9 @@ extension ClientSession {
         }
         if let last = run { runs.append(last) }
         for range in runs { grant(range, of: stream, to: candidate, carve: false, isSecond: true, now: now) }
-        if revoke { giveBack(lease, of: stream, abandon: true) }
+        if revoke {
+            giveBack(lease, of: stream, abandon: true)
+            path(lease.channel.path)?.busySince = now
+        }
     }
 }

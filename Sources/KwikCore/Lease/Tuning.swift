@@ -66,7 +66,13 @@ public enum Tuning {
 
     /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.
     static let worthwhile: Double = 1.10
-    static let trial = Interval.milliseconds(300)
+    /// What is engaged is judged after max(this, 10·srtt), and again and again.
+    static let trial = Interval.seconds(1)
+    /// The own path's rate is no lower than this share of the best that it showed: it is not disturbed. Loss
+    /// makes bytes come in bursts, so the best looks better than it was by up to a half.
+    static let undisturbed: Double = 0.5
+    /// A replica that gives less than this share of the bytes is parked.
+    static let leastShare: Double = 0.03
     /// From engaging replicas to their full rate: max(this, 3·srtt).
     static let trialRamp = Interval.milliseconds(100)
     /// Leases that are out when a trial turns to the primary alone have this long to come in.

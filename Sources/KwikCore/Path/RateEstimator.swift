@@ -3,6 +3,8 @@
 struct RateEstimator {
     /// Bytes per second; nil before the first sample.
     private(set) var estimate: Double?
+    /// The highest rate over a whole window so far.
+    private(set) var peak = 0.0
     /// Doubling still: the rate of the last round is no bound yet.
     private(set) var startingUp = true
 
@@ -44,12 +46,16 @@ struct RateEstimator {
         expire(before: now - window)
         let first = arrivals[head].at
         let span = min(window, max(now - first, Self.shortestSpan))
-        let measured = Double(total) / span.seconds
+        // What came first took its time before it was here.
+        let measured = Double(total - arrivals[head].bytes) / span.seconds
         let starved = Double(outstanding) < 0.9 * rate(srtt: srtt) * srtt.seconds || limited
         if starved { busySince = nil } else if busySince == nil { busySince = now }
-        if measured > estimate ?? 0, now - first >= Self.shortestSpan || estimate == nil {
+        // The first bytes say less than what a new connection is known to send.
+        let old = rate(srtt: srtt)
+        if now - first >= window * 9 / 10 { peak = max(peak, measured) }
+        if measured > old, now - first >= max(Self.shortestSpan, srtt) {
             estimate = measured
-        } else if let since = busySince, now - since > window, let old = estimate {
+        } else if let since = busySince, now - since > window {
             let elapsed = min((now - updatedAt).seconds / Self.decay.seconds, 1)
             estimate = old + elapsed * (Double(total) / window.seconds - old)
         }
@@ -63,10 +69,11 @@ struct RateEstimator {
         return min(rate(srtt: srtt), Double(sum(from: now - window)) / window.seconds)
     }
 
-    /// What the path delivers just now: the estimate, unless it had work for long enough to show otherwise.
-    func current(srtt: Interval, now: Instant) -> Double {
-        let window = Self.window(srtt)
-        guard let since = busySince, now - since > window else { return rate(srtt: srtt) }
+    /// What the path delivers just now, if it had work `since` then: the estimate, unless it had time enough
+    /// to show otherwise.
+    func current(srtt: Interval, since: Instant, now: Instant) -> Double {
+        let window = min(max(Interval.milliseconds(50), srtt * 2), Self.longestWindow)
+        guard now - since > window + srtt else { return rate(srtt: srtt) }
         return recent(srtt: srtt, now: now)
     }
 

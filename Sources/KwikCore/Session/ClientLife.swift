@@ -120,6 +120,7 @@ extension ClientSession {
             }
             stream.downWhole = true
             if stream.isEngaged {
+                stream.isSpread = false
                 for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
                 for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
             }

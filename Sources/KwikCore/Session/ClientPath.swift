@@ -7,6 +7,8 @@ final class ClientPath {
     var sample: PathSample
     /// Leased and not yet received, over all streams.
     var outstanding: UInt64 = 0
+    /// Since when it has had leases to serve, none of which was taken back.
+    var busySince = Instant(nanoseconds: 0)
     /// When DATA last came.
     var lastData: Instant?
     /// Payload bytes of DATA.

@@ -73,8 +73,12 @@ extension ClientSession {
         case .lease:
             // In order, and nothing left out but what was read before it could be sent.
             guard let lease = stream.book.lease(on: channel.id), lease.next <= range.start,
-                range.start <= max(lease.next, stream.down.read), range.end <= lease.range.end
+                range.end <= lease.range.end
             else { throw .badRange }
+            if lease.carves, lease.broughtAt == nil, range.start % Block.size == 0 {
+                refuse(lease, upTo: range.start, of: stream)
+            }
+            guard range.start <= max(lease.next, stream.down.read) else { throw .badRange }
             lease.next = range.end
         case .side, .replica, .foreign:
             throw .notAllowedHere

@@ -104,6 +104,8 @@ final class ClientStream {
     // Replicas.
 
     var parts: [Part] = []
+    /// Whether the primary's other paths carry leases.
+    var isSpread = false
     var trial: Trial?
     var parkedUntil: Instant?
     var parks = 0
@@ -118,7 +120,7 @@ final class ClientStream {
         /// Just engaged: what comes does not count yet.
         case ramp(until: Instant)
         /// With the replicas, since then.
-        case together(since: Instant, front: UInt64)
+        case together(since: Instant, Counts)
         /// No new leases; those that are out come in, for so long at most.
         case draining(together: Double, until: Instant)
         /// The primary alone, since then, when its path had brought `received` bytes.
@@ -132,6 +134,15 @@ final class ClientStream {
             case .ramp, .together, .settled: false
             }
         }
+    }
+
+    /// Bytes received, at one time.
+    struct Counts {
+        /// Each once.
+        var all: UInt64
+        /// On the own channel's path, whatever for.
+        var own: UInt64
+        var each: [(server: ServerID, received: UInt64)]
     }
 
     /// What one replica gives to the stream.
@@ -182,8 +193,8 @@ final class ClientStream {
     /// Nothing is left to be said in either direction: the primary may have forgotten the stream.
     var isSettled: Bool { ownEnded && finSent && (downWhole || upEnd?.closed == true) }
 
-    /// Whether replicas are at work.
-    var isEngaged: Bool { parts.contains { $0.ended == nil } }
+    /// Whether more than the own path is at work.
+    var isEngaged: Bool { isSpread || parts.contains { $0.ended == nil } }
 
     /// Upstream bytes that wait to be sent to the primary and may be.
     var upstreamWaiting: UInt64 {

@@ -151,10 +151,10 @@ extension GatewaySession {
         switch role {
         case .attach(let epoch, let received):
             try attach(channel, to: stream, epoch: epoch, received: received)
-        case .lease(let offset, let length, let read, let window, _):
+        case .lease(let offset, let length, let read, let window, let carves):
             try windowGranted(read: read, maximum: window, of: stream)
             guard !stream.isReleased else { return }
-            try lease(ByteRange(offset, offset + length), on: channel, of: stream)
+            try lease(ByteRange(offset, offset + length), carves: carves, on: channel, of: stream)
         case .stream, .replica, .contribution, .serverStream:
             preconditionFailure("refers to no other channel's stream")
         }

@@ -130,9 +130,21 @@ extension GatewaySession {
 
     // MARK: Leases
 
+    /// - Parameter carves: the range is the own sender's so far, and only what that has not begun is served.
     func lease(
-        _ range: ByteRange, on channel: GatewayChannel, of stream: GatewayStream
+        _ asked: ByteRange, carves: Bool, on channel: GatewayChannel, of stream: GatewayStream
     ) throws(ChannelFault) {
+        var range = asked
+        if carves {
+            if !stream.isReplica { range = stream.window.carveEnd(of: asked, begun: stream.next) }
+            // A replica: the lease has overtaken the channel that makes it the primary.
+            guard !range.isEmpty, !stream.isReplica else {
+                send(.end, on: channel)
+                finish(channel)
+                channel.use = .ignored
+                return
+            }
+        }
         guard range.end <= stream.window.maximum else { throw .flowControl }
         guard range.end > stream.window.heldFrom else { throw ChannelFault(code: .flowControl, error: nil) }
         guard stream.leases < limits.leasesPerStream else { throw .tooMany }

@@ -212,6 +212,23 @@ public struct SendWindow {
         }
     }
 
+    /// Carves out the longest run of blocks at the end of `range` that start at or after `begun` and are not
+    /// carved yet. Empty: none, or `range` does not end where a block does or the stream.
+    public mutating func carveEnd(of range: ByteRange, begun: UInt64) -> ByteRange {
+        let isWhole = range.end % Block.size == 0 || (ended && range.end == produced)
+        var start = range.end
+        guard isWhole, range.end <= produced else { return ByteRange(start, start) }
+        let lowest = max(range.start, Block.roundUp(max(begun, heldFrom)))
+        while start > lowest {
+            let block = Block.roundDown(start - 1)
+            let index = head + Int((block - heldFrom) / Block.size)
+            if block < lowest || slots[index].carved { break }
+            slots[index].carved = true
+            start = block
+        }
+        return ByteRange(start, range.end)
+    }
+
     /// Where the own sender goes on from `offset`: past what the client has read, and past carved blocks.
     public func nextOwn(from offset: UInt64) -> UInt64 {
         var next = max(offset, read)

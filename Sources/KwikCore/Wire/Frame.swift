@@ -18,8 +18,9 @@ public struct Preface: Hashable, Sendable {
         case replica
         /// 3, client → any server. `offset` is a block's start, `length` 1 ... `WireLimit.leaseLength`.
         /// `window`: the maximum downstream offset granted at that time (as in WINDOW, whose read offset is
-        /// `read`). `sequence`: the CARVE that the lease follows, 0 for none.
-        case lease(offset: UInt64, length: UInt64, read: UInt64, window: UInt64, sequence: UInt64)
+        /// `read`). `carves`: the primary takes of the range what its own sender
+        /// has not begun (always its end), and serves that alone.
+        case lease(offset: UInt64, length: UInt64, read: UInt64, window: UInt64, carves: Bool)
         /// 4, server → client: the server's own bytes for a stream.
         case contribution(offset: UInt64, length: UInt64)
         /// 5, primary → client: a public stream that the server opens.

@@ -31,8 +31,9 @@ extension Preface {
             try checkRange(offset: offset, length: length)
             guard let read = cursor.varint(), let window = cursor.varint() else { return nil }
             guard read <= window else { throw .badRange }
-            guard let sequence = cursor.varint() else { return nil }
-            return .lease(offset: offset, length: length, read: read, window: window, sequence: sequence)
+            guard let carves = cursor.varint() else { return nil }
+            guard carves <= 1 else { throw .badFlags }
+            return .lease(offset: offset, length: length, read: read, window: window, carves: carves == 1)
         case 4:
             guard let offset = cursor.varint(), let length = cursor.varint() else { return nil }
             try checkRange(offset: offset, length: length)
@@ -62,7 +63,7 @@ extension Preface {
         case .replica:
             output.varint(2)
             output.varint(stream.value)
-        case .lease(let offset, let length, let read, let window, let sequence):
+        case .lease(let offset, let length, let read, let window, let carves):
             precondition(offset % Block.size == 0 && read <= window, "malformed lease")
             Preface.requireRange(offset: offset, length: length)
             output.varint(3)
@@ -71,7 +72,7 @@ extension Preface {
             output.varint(length)
             output.varint(read)
             output.varint(window)
-            output.varint(sequence)
+            output.varint(carves ? 1 : 0)
         case .contribution(let offset, let length):
             Preface.requireRange(offset: offset, length: length)
             output.varint(4)

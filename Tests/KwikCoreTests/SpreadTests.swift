@@ -1,0 +1,73 @@
+import Testing
+
+@testable import KwikCore
+
+/// Downstream bytes over further paths to the primary.
+@Suite struct SpreadTests {
+    static let second = PathID(7)
+
+    /// The primary has sent two blocks, has 4 MiB more, and a second path takes leases.
+    static func spread() throws -> ClientScene {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.up(second, ClientWorld.origin)
+        world.data(scene.own, .blocks(0, 2))
+        world.receive(scene.own, .progress(produced: 4 << 20, ended: false, applicationLimited: false))
+        world.pass(.milliseconds(110), on: [ClientWorld.path, second])
+        return scene
+    }
+
+    @Test("A stream that one path holds up takes leases of the primary over the other, without CARVE or tag")
+    func leasesOnTheOtherPath() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        let asked = try #require(world.leases(Self.second).first)
+        guard case .lease(_, _, _, _, let carves)? = world.preface(asked.channel)?.role else {
+            throw Unexpected()
+        }
+        #expect(carves)
+        #expect(world.frames(scene.own).allSatisfy { if case .carve = $0 { false } else { true } })
+        world.data(scene.own, ByteRange(Block.size * 2, asked.range.start))
+        world.data(asked.channel, asked.range, finished: true)
+        #expect(world.taken[scene.stream]?.count == Int(asked.range.end))
+        #expect(try scene.state.parts.isEmpty && scene.state.failedLeases == 0)
+    }
+
+    @Test("What the primary's own sender had begun comes from there, and the rest by the lease")
+    func partOfTheLease() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        let asked = try #require(world.leases(Self.second).first)
+        let from = asked.range.start + Block.size
+        world.data(asked.channel, ByteRange(from, asked.range.end), finished: true)
+        #expect(try !scene.state.book.claims.contains(asked.range.start))
+        world.data(scene.own, ByteRange(Block.size * 2, from))
+        #expect(world.taken[scene.stream]?.count == Int(asked.range.end))
+        #expect(try scene.state.failedLeases == 0)
+    }
+
+    @Test("A lease that came too late leaves all to the own sender")
+    func lateLease() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        let asked = try #require(world.leases(Self.second).first)
+        world.receive(asked.channel, .end, finished: true)
+        #expect(try !scene.state.book.claims.overlaps(asked.range))
+        #expect(try scene.state.book.orphans.isEmpty && scene.state.failedLeases == 0)
+    }
+
+    @Test("The other path dies: its blocks, which have no tag, are leased from the primary over the own path")
+    func otherPathDies() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        world.up(ClientWorld.mirrorPath, ClientWorld.mirror, .replica)
+        let asked = try #require(world.leases(Self.second).first)
+        world.handle(.pathDown(Self.second))
+        world.tick()
+        let again = world.leases(ClientWorld.path)
+        #expect(again.contains { $0.range.start == asked.range.start })
+        for lease in world.leases(ClientWorld.mirrorPath) { #expect(!lease.range.overlaps(asked.range)) }
+    }
+
+    struct Unexpected: Error {}
+}
