@@ -5,10 +5,11 @@ public import KwikTransport
 /// The loop that engine and gateway share. One turn, always in this order:
 ///
 /// 1. the event loop hands over what arrived: datagrams to links, readiness to local sockets;
-/// 2. timers that are due: transports, then sessions;
-/// 3. each session ends its turn (samples, tick);
-/// 4. bytes are pulled from sessions for paths with room, and datagrams from transports, in batches;
-/// 5. the timer is armed for the earliest deadline.
+/// 2. local sockets get what that brought for them;
+/// 3. timers that are due: transports, then sessions;
+/// 4. each session ends its turn (samples, tick);
+/// 5. bytes are pulled from sessions for paths with room, and datagrams from transports, in batches;
+/// 6. the timer is armed for the earliest deadline.
 ///
 /// It holds no policy and parses no bytes.
 @safe
@@ -38,6 +39,8 @@ public final class Endpoint {
     private var touched: [PathLink] = []
     /// Local sockets that stopped reading before they were empty, to be fair.
     private var unfinished: [LocalPump] = []
+    /// Local sockets for which this turn has brought bytes.
+    private var undelivered: [LocalPump] = []
     private var shaper: RateShaper?
     private var timer: LoopTimer?
     private var nextPath: UInt32 = 1
@@ -142,21 +145,44 @@ public final class Endpoint {
 
     func again(_ pump: LocalPump) { unfinished.append(pump) }
 
+    func deliver(_ pump: LocalPump) { undelivered.append(pump) }
+
     // MARK: A turn
 
     private func receive(_ door: Door) {
-        unsafe door.socket.receive(batches: Self.receiveBatches) { datagram, from, to, ecn in
-            guard let id = unsafe ServerDoor.destination(of: datagram), let link = routes[id] else {
-                unsafe onUnknown(datagram, from, to, door.socket)
-                return
+        unsafe door.socket.receive(batches: Self.receiveBatches) { batch, segment, from, to, ecn in
+            guard let remote = bytes(of: from), let local = bytes(of: to) else { return }
+            // The datagrams of a batch are nearly always of one connection.
+            var lastID: ConnectionID?
+            var link: PathLink?
+            for start in stride(from: 0, to: batch.count, by: segment) {
+                let end = min(start + segment, batch.count)
+                let datagram = unsafe UnsafeRawBufferPointer(rebasing: batch[start..<end])
+                guard let id = unsafe ServerDoor.destination(of: datagram) else { continue }
+                if id != lastID {
+                    lastID = id
+                    link = routes[id]
+                }
+                if let link {
+                    unsafe link.received(datagram, from: remote, to: local, ecn: ecn, now: now)
+                    touch(link)
+                } else {
+                    lastID = nil
+                    unsafe onUnknown(datagram, from, to, door.socket)
+                }
             }
-            unsafe link.received(datagram, from: from, to: to, ecn: ecn, now: now)
-            touch(link)
+        }
+    }
+
+    private func bytes(of address: SocketAddress) -> SocketAddressBytes? {
+        unsafe address.withSockaddr { pointer, length in
+            unsafe SocketAddressBytes(UnsafeRawBufferPointer(start: pointer, count: Int(length)))
         }
     }
 
     private func turn() {
         instant = nil
+        deliver()
         let pumps = unfinished
         unfinished = []
         for pump in pumps { pump.readable() }
@@ -167,9 +193,18 @@ public final class Endpoint {
             }
         }
         for driver in drivers { driver.turn(now: now) }
+        deliver()
         write()
         arm()
         instant = nil
+    }
+
+    private func deliver() {
+        while !undelivered.isEmpty {
+            let pumps = undelivered
+            undelivered = []
+            for pump in pumps { pump.flush() }
+        }
     }
 
     private func write() {

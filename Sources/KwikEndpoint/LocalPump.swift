@@ -12,18 +12,21 @@ public final class LocalPump {
         public var write: ([ChunkSlice]) -> IOResult
         /// Whether what `read` gave last is one byte of urgent (out-of-band) data.
         public var wasUrgent: () -> Bool
+        /// Whether what `read` gave last was all there was: what comes behind it is an event of its own.
+        public var isDrained: () -> Bool
         /// Writes one byte as urgent data.
         public var writeUrgent: (ChunkSlice) -> IOResult
 
         public init(
             read: @escaping (UnsafeMutableRawBufferPointer) -> IOResult, discard: @escaping (Int) -> IOResult,
             write: @escaping ([ChunkSlice]) -> IOResult, wasUrgent: @escaping () -> Bool,
-            writeUrgent: @escaping (ChunkSlice) -> IOResult
+            isDrained: @escaping () -> Bool, writeUrgent: @escaping (ChunkSlice) -> IOResult
         ) {
             unsafe self.read = read
             self.discard = discard
             self.write = write
             self.wasUrgent = wasUrgent
+            self.isDrained = isDrained
             self.writeUrgent = writeUrgent
         }
     }
@@ -36,6 +39,8 @@ public final class LocalPump {
     public private(set) var readDone = false
     private var writeDone = false
     private var stopped = false
+    /// The session has bytes that were not offered to the socket yet.
+    private var isUndelivered = false
     /// How the end of file is to be understood, asked when it comes: whether the whole socket is closed.
     public var isClosed: () -> Bool = { false }
 
@@ -52,8 +57,9 @@ public final class LocalPump {
     /// Nothing is moved any more.
     public func stop() { stopped = true }
 
-    /// The socket may have bytes, or the session has room again.
-    public func readable() {
+    /// The socket may have bytes, or the session has room again. `mayHaveEnded`: false where an event has
+    /// told that the socket's end has not come.
+    public func readable(mayHaveEnded: Bool = true) {
         var moved = 0
         while !stopped, !readDone {
             let result: IOResult
@@ -66,6 +72,7 @@ public final class LocalPump {
             case .count(let count):
                 if socket.wasUrgent() { driver.urgent(stream) }
                 driver.filled(stream, count: count)
+                if !mayHaveEnded, socket.isDrained() { return }
                 moved += count
             case .wouldBlock: return
             case .endOfFile:
@@ -82,7 +89,22 @@ public final class LocalPump {
         }
     }
 
-    /// The session has bytes, or the socket has room.
+    /// The session has bytes. They are written when the loop has taken in all that arrived, so that many
+    /// pieces make one write.
+    public func deliver() {
+        if isUndelivered { return }
+        isUndelivered = true
+        driver.endpoint.deliver(self)
+    }
+
+    /// Writes what was to be delivered.
+    public func flush() {
+        guard isUndelivered else { return }
+        isUndelivered = false
+        writable()
+    }
+
+    /// The socket has room.
     public func writable() {
         while !stopped, !writeDone {
             slices.removeAll(keepingCapacity: true)

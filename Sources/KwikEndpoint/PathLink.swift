@@ -176,10 +176,10 @@ public final class PathLink {
     // MARK: From the transport
 
     public func received(
-        _ datagram: UnsafeRawBufferPointer, from: SocketAddress, to: SocketAddress, ecn: UInt8, now: Instant
+        _ datagram: UnsafeRawBufferPointer, from: SocketAddressBytes, to: SocketAddressBytes, ecn: UInt8,
+        now: Instant
     ) {
         if isClosed { return }
-        guard let from = bytes(of: from), let to = bytes(of: to) else { return }
         heard = true
         guarded { () throws(TransportError) in
             unsafe try connection.receive(datagram, from: from, to: to, ecn: ecn, now: now) { handle($0) }
@@ -189,12 +189,6 @@ public final class PathLink {
     func expire(now: Instant) {
         if isClosed { return }
         guarded { () throws(TransportError) in try connection.expire(now: now) { handle($0) } }
-    }
-
-    private func bytes(of address: SocketAddress) -> SocketAddressBytes? {
-        unsafe address.withSockaddr { pointer, length in
-            unsafe SocketAddressBytes(UnsafeRawBufferPointer(start: pointer, count: Int(length)))
-        }
     }
 
     private func guarded(_ body: () throws(TransportError) -> Void) {

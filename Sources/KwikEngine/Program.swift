@@ -29,6 +29,7 @@ final class Program {
             discard: { _ in .wouldBlock },
             write: { [unowned connection] in connection.write($0) },
             wasUrgent: { [unowned connection] in connection.wasUrgent },
+            isDrained: { [unowned connection] in connection.isDrained },
             writeUrgent: { [unowned connection] in connection.writeUrgent($0) })
         pump = LocalPump(stream: stream, socket: socket, driver: driver)
         pump.isClosed = { [unowned self] in
@@ -55,7 +56,8 @@ final class Program {
             return
         }
         if readiness.contains(.writable) { pump.writable() }
-        if !readiness.isDisjoint(with: [.readable, .peerHangup, .hangup, .error]) { pump.readable() }
+        let mayHaveEnded = !readiness.isDisjoint(with: [.peerHangup, .hangup, .error])
+        if mayHaveEnded || readiness.contains(.readable) { pump.readable(mayHaveEnded: mayHaveEnded) }
         // The close that follows a SHUT_WR is told by no read.
         if !isOver, pump.readDone, !isClosedTold, connection.isClosedByProgram {
             isClosedTold = true
@@ -73,7 +75,7 @@ final class Program {
         }
     }
 
-    func deliver() { pump.writable() }
+    func deliver() { pump.deliver() }
 
     func accept() {
         if !isPending { pump.readable() }
@@ -81,6 +83,7 @@ final class Program {
 
     func end(_ end: StreamEnd) {
         guard !isOver else { return }
+        pump.flush()
         if case .aborted = end {
             isOver = true
             pump.stop()

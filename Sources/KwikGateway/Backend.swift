@@ -32,6 +32,10 @@ final class Backend {
     private var writeDone = false
     /// The last read gave the urgent byte alone.
     private var wasUrgent = false
+    /// It took all that there was.
+    private var isDrained = false
+    /// There has been urgent data: where it stands is asked before each read from then on.
+    private var usesUrgent = false
 
     init(stream: StreamID, driver: SessionDriver) {
         self.stream = stream
@@ -53,7 +57,8 @@ final class Backend {
                 handshake = try loop.timer { [unowned self] in self.finishHandshake() }
             }
             try StreamSocket.connect(fd, to: address)
-            watch = try loop.watch(fd, for: [.readable, .writable, .peerHangup, .edgeTriggered]) {
+            let all: Readiness = [.readable, .writable, .urgent, .peerHangup, .edgeTriggered]
+            watch = try loop.watch(fd, for: all) {
                 [unowned self] readiness in self.ready(readiness)
             }
         } catch {
@@ -114,12 +119,14 @@ final class Backend {
 
     private func ready(_ readiness: Readiness) {
         guard let fd = socket?.raw else { return }
+        if readiness.contains(.urgent) { usesUrgent = true }
         guard let pump else {
             connected(fd)
             return
         }
         if readiness.contains(.writable) { pump.writable() }
-        if !readiness.isDisjoint(with: [.readable, .peerHangup, .hangup, .error]) { pump.readable() }
+        let mayHaveEnded = !readiness.isDisjoint(with: [.peerHangup, .hangup, .error])
+        if mayHaveEnded || readiness.contains(.readable) { pump.readable(mayHaveEnded: mayHaveEnded) }
         // A reset that comes after the end of file is told by no read.
         if readiness.contains(.error), pump.readDone, self.pump != nil, StreamSocket.pendingError(fd) != 0 {
             driver.input(.localAborted(stream, errno: Self.connectionReset))
@@ -155,6 +162,7 @@ final class Backend {
             discard: { StreamSocket.discard(fd, count: $0) },
             write: { [unowned self] in self.write(fd, $0) },
             wasUrgent: { [unowned self] in self.wasUrgent },
+            isDrained: { [unowned self] in self.isDrained },
             writeUrgent: { StreamSocket.writeUrgent(fd, $0) })
         pump = LocalPump(stream: stream, socket: door, driver: driver)
         let local = StreamSocket.localAddress(fd)
@@ -174,9 +182,11 @@ final class Backend {
 
     private func read(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
         // A read ends before the urgent byte; behind it the stream goes on as if it were any other.
-        wasUrgent = StreamSocket.isAtMark(fd)
+        wasUrgent = usesUrgent && StreamSocket.isAtMark(fd)
         let room = unsafe wasUrgent ? UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(1)) : buffer
-        return unsafe StreamSocket.read(fd, into: room)
+        let result = unsafe StreamSocket.read(fd, into: room)
+        if case .count(let count) = result { isDrained = !usesUrgent && count < room.count }
+        return result
     }
 
     /// Programs ask for internet addresses; a Unix backend has none.
@@ -185,11 +195,12 @@ final class Backend {
         return address.bytes
     }
 
-    func deliver() { pump?.writable() }
+    func deliver() { pump?.deliver() }
     func accept() { pump?.readable() }
 
     func end(_ end: StreamEnd) {
         guard let fd = socket?.raw else { return }
+        pump?.flush()
         switch end {
         case .finished:
             StreamSocket.shutdownWrite(fd)

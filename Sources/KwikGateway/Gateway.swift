@@ -135,7 +135,7 @@ public final class Gateway {
             unadmitted.append(Newcomer(link: link, since: now))
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
             link.onClosed = { [unowned self, unowned link] error in self.closed(link, error) }
-            unsafe link.received(datagram, from: from, to: to, ecn: 0, now: now)
+            unsafe link.received(datagram, from: remote, to: local, ecn: 0, now: now)
         } catch {
             log.write(.warning, "connection refused", [LogField("client", from), LogField("reason", error)])
         }

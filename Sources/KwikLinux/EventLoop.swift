@@ -8,6 +8,8 @@ public struct Readiness: OptionSet, Sendable {
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
     public static let readable = Readiness(rawValue: 0x1)
+    /// Urgent (out-of-band) data is in the queue (EPOLLPRI).
+    public static let urgent = Readiness(rawValue: 0x2)
     public static let writable = Readiness(rawValue: 0x4)
     /// Reported even if not asked for, as is `hangup`.
     public static let error = Readiness(rawValue: 0x8)
@@ -55,9 +57,7 @@ public final class EventLoop {
 
     /// A disarmed timer. It fires once for each `arm`, not before the instant that was asked for.
     public func timer(_ handler: @escaping () -> Void) throws(Errno) -> LoopTimer {
-        let alarm = Alarm(handler)
-        poller.alarms.append(alarm)
-        return LoopTimer(poller, alarm)
+        LoopTimer(poller, Alarm(handler))
     }
 
     /// Blocks the signal in the calling thread (so: call this before starting others) and has it handled on
@@ -135,14 +135,14 @@ public final class LoopTimer {
 
     /// Fires once at `instant`, or in the next turn if that has passed; replaces an earlier `arm`.
     /// `Instant.never` disarms. Costs nothing: the loop asks for the earliest instant when it waits.
-    public func arm(at instant: Instant) { alarm.due = instant }
+    public func arm(at instant: Instant) { poller.arm(alarm, at: instant) }
 
     public func disarm() { alarm.due = .never }
 
     /// Disarms for good and drops the handler.
     public func cancel() {
         alarm.handler = nil
-        poller.alarms.removeAll { $0 === alarm }
+        alarm.due = .never
     }
 }
 
@@ -163,6 +163,8 @@ private final class Source {
 private final class Alarm {
     var handler: (() -> Void)?
     var due = Instant.never
+    /// The poller has it in its list.
+    var isListed = false
 
     init(_ handler: @escaping () -> Void) { self.handler = handler }
 }
@@ -171,8 +173,8 @@ private final class Alarm {
 @safe
 private final class Poller {
     private let epoll: Int32
-    /// Few: the daemons' own, none for a connection. Looked through in every turn.
-    var alarms: [Alarm] = []
+    /// Those that are armed, or were in the last turn: few, looked through in every turn.
+    private var alarms: [Alarm] = []
     private var sources: [Source?] = []
     private var free: [Int] = []
     private var generation: UInt64 = 0
@@ -218,6 +220,25 @@ private final class Poller {
         alarms = []
     }
 
+    func arm(_ alarm: Alarm, at instant: Instant) {
+        guard alarm.handler != nil else { return }
+        alarm.due = instant
+        guard instant != .never, !alarm.isListed else { return }
+        alarm.isListed = true
+        alarms.append(alarm)
+    }
+
+    /// Forgets the timers that are not armed; the earliest instant of the others.
+    private func earliest() -> Instant {
+        var earliest = Instant.never
+        alarms.removeAll { alarm in
+            alarm.isListed = alarm.due != .never
+            earliest = min(earliest, alarm.due)
+            return !alarm.isListed
+        }
+        return earliest
+    }
+
     /// An empty set takes the descriptor out, for epoll reports errors whatever it was asked for.
     func set(_ source: Source, _ readiness: Readiness) throws(Errno) {
         guard source.handler != nil else { return }
@@ -233,8 +254,7 @@ private final class Poller {
 
     /// Waits, and calls the handlers of what came. Returns whether anything did.
     func turn() throws(Errno) -> Bool {
-        var earliest = Instant.never
-        for alarm in alarms { earliest = min(earliest, alarm.due) }
+        let earliest = earliest()
         var patience: Int64 = -1
         if earliest != .never { patience = max(0, (earliest - Clock.now()).nanoseconds) }
         let count = unsafe kwik_epoll_wait(epoll, ready, Int32(Self.capacity), patience)

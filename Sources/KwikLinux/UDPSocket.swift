@@ -50,34 +50,29 @@ public final class UDPSocket {
         unsafe buffer.deallocate()
     }
 
-    /// Receives at most `batches` times and calls `handler` for each datagram, whose bytes are valid during
-    /// the call. `to` is the address that the datagram was sent to, `ecn` the two bits of RFC 3168. Returns
-    /// the number of datagrams; 0: there are none now.
+    /// Receives at most `batches` times and calls `handler` for each batch: datagrams of one sender behind
+    /// each other, of `segment` bytes each but the last, which may be shorter. The bytes are valid during the
+    /// call. `to` is the address that they were sent to, `ecn` the two bits of RFC 3168. Returns the number
+    /// of batches; 0: there are none now.
     @discardableResult
     public func receive(
         batches: Int,
         _ handler: (
-            _ datagram: UnsafeRawBufferPointer, _ from: SocketAddress, _ to: SocketAddress, _ ecn: UInt8
+            _ bytes: UnsafeRawBufferPointer, _ segment: Int, _ from: SocketAddress, _ to: SocketAddress,
+            _ ecn: UInt8
         ) -> Void
     ) -> Int {
-        var datagrams = 0
-        for _ in 0..<batches {
+        for batch in 0..<batches {
             var result = kwik_datagrams()
             let count = unsafe kwik_udp_receive(fd, buffer.baseAddress, buffer.count, &result)
-            guard count >= 0 else { break }
+            guard count >= 0 else { return batch }
             guard let from = Self.address(&result.from) else { continue }
             var to = Self.address(&result.to) ?? localAddress
             to.port = localAddress.port
             let segment = result.segment > 0 ? result.segment : max(count, 1)
-            var offset = 0
-            repeat {
-                let end = min(offset + segment, count)
-                unsafe handler(UnsafeRawBufferPointer(rebasing: buffer[offset..<end]), from, to, result.ecn)
-                datagrams += 1
-                offset = end
-            } while offset < count
+            unsafe handler(UnsafeRawBufferPointer(rebasing: buffer[..<count]), segment, from, to, result.ecn)
         }
-        return datagrams
+        return batches
     }
 
     /// Sends `bytes` as datagrams of `segment` bytes (the last may be shorter), in one system call if the

@@ -43,6 +43,9 @@ public final class ProgramConnection {
     /// What `read` gave last is one byte of urgent (out-of-band) data.
     public private(set) var wasUrgent = false
 
+    /// `read` has given all that the program had written by then.
+    public var isDrained: Bool { residue == 1 }
+
     /// E, non-blocking; -1 when closed.
     public private(set) var descriptor: Int32
     let shadow: Shadow

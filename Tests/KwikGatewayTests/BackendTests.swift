@@ -115,6 +115,14 @@ private final class Bench {
     func receive(_ slices: [ChunkSlice]) {
         let bytes = slices.flatMap { unsafe Array($0.bytes) }
         unsafe bytes.withUnsafeBytes { unsafe driver.input(.received(channel, $0, finished: false)) }
+        endTurn()
+    }
+
+    /// Of the loop: what came is written to the application.
+    private func endTurn() {
+        let end = try? loop.timer { [unowned self] in self.loop.stop(0) }
+        end?.arm(at: Clock.now())
+        _ = try? loop.run()
     }
 
     func receive(_ frame: Frame) { receive([writer.frame(frame)]) }

@@ -17,10 +17,13 @@ extension LinuxTests {
             while all.count < count {
                 try wait(socket.fd, POLLIN)
                 let before = all.count
-                let told = unsafe socket.receive(batches: 16) { bytes, from, to, ecn in
-                    all.append(Datagram(bytes: unsafe Array(bytes), from: from, to: to, ecn: ecn))
+                let told = unsafe socket.receive(batches: 16) { bytes, segment, from, to, ecn in
+                    for start in stride(from: 0, to: max(bytes.count, 1), by: segment) {
+                        let datagram = unsafe bytes[start..<min(start + segment, bytes.count)]
+                        all.append(Datagram(bytes: unsafe Array(datagram), from: from, to: to, ecn: ecn))
+                    }
                 }
-                #expect(told == all.count - before)
+                #expect(told > 0 && told <= all.count - before)
             }
             return all
         }
@@ -51,7 +54,7 @@ extension LinuxTests {
             }
             #expect(received.map(\.bytes.count) == expected.map(\.bytes.count))
             expectSame(received, expected)
-            #expect(unsafe receiver.receive(batches: 16) { _, _, _, _ in } == 0)
+            #expect(unsafe receiver.receive(batches: 16) { _, _, _, _, _ in } == 0)
         }
 
         @Test func moreThanTheKernelSegmentsAtOnceIsSentInSeveralCalls() throws {
