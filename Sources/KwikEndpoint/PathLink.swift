@@ -18,7 +18,7 @@ public final class PathLink {
     public internal(set) weak var driver: SessionDriver?
 
     unowned let endpoint: Endpoint
-    /// A packet came since the last turn.
+    /// The peer told something since the last turn.
     var heard = false
     /// In the endpoint's list of links with something to write.
     var isTouched = false
@@ -180,9 +180,11 @@ public final class PathLink {
         now: Instant
     ) {
         if isClosed { return }
-        heard = true
         guarded { () throws(TransportError) in
-            unsafe try connection.receive(datagram, from: from, to: to, ecn: ecn, now: now) { handle($0) }
+            let hasNews = unsafe try connection.receive(datagram, from: from, to: to, ecn: ecn, now: now) {
+                handle($0)
+            }
+            if hasNews { heard = true }
         }
     }
 

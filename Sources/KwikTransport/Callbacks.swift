@@ -70,8 +70,10 @@ enum Callbacks {
             unsafe ngtcp2_conn_extend_max_offset(connection, UInt64(count))
             return unsafe ngtcp2_conn_extend_max_stream_offset(connection, id, UInt64(count))
         }
-        unsafe table.acked_stream_data_offset = { _, _, offset, count, _, stream in
-            unsafe sendStream(stream)?.acknowledged(below: offset + count)
+        unsafe table.acked_stream_data_offset = { _, _, offset, count, user, stream in
+            if let stream = unsafe sendStream(stream) {
+                unsafe connectionState(user)?.acknowledged(stream, below: offset + count)
+            }
             return 0
         }
         unsafe table.stream_reset = { _, id, _, code, user, _ in

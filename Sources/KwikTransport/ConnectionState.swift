@@ -28,6 +28,8 @@ final class ConnectionState {
     /// Stream 0, which goes before all others.
     private var control: SendStream?
     private(set) var unsent = 0
+    /// How often the peer told something: an event, an acknowledgement, credit.
+    private(set) var news = 0
 
     init(
         isServer: Bool, peerName: String, pin: [UInt8]?, needsPeerCertificate: Bool,
@@ -44,6 +46,7 @@ final class ConnectionState {
     deinit { ready.removeAll() }
 
     func emit(_ event: TransportEvent) {
+        news &+= 1
         if let sink {
             sink(event)
         } else if case .received = event {
@@ -103,7 +106,13 @@ extension ConnectionState {
         if id == 0 { control = nil }
     }
 
+    func acknowledged(_ stream: SendStream, below offset: UInt64) {
+        news &+= 1
+        stream.acknowledged(below: offset)
+    }
+
     func unblocked(_ stream: SendStream) {
+        news &+= 1
         stream.isBlocked = false
         makeReady(stream)
     }

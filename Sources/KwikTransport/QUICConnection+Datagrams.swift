@@ -4,14 +4,18 @@ public import KwikCore
 // Datagrams in and out, and time.
 extension QUICConnection {
     /// Takes one datagram. `ecn`: the two bits it came with. Anything that is not the peer's is ignored.
+    /// Returns whether it told something new that only the peer can tell, such as bytes or that ours came:
+    /// anybody can send to a connection's ids, and send again what the peer has sent.
+    @discardableResult
     public func receive(
         _ datagram: UnsafeRawBufferPointer, from remote: SocketAddressBytes, to local: SocketAddressBytes,
         ecn: UInt8, now: Instant, _ sink: (TransportEvent) -> Void
-    ) throws(TransportError) {
+    ) throws(TransportError) -> Bool {
         try checkAlive()
         state.deliverDeferred(sink)
         // The library insists on a byte; UDP does not.
-        guard datagram.count > 0 else { return }
+        guard datagram.count > 0 else { return false }
+        let before = state.news
         let status = withoutActuallyEscaping(sink) { sink in
             state.sink = sink
             defer { state.sink = nil }
@@ -22,6 +26,7 @@ extension QUICConnection {
             }
         }
         if status != 0 { throw end(status) }
+        return state.news != before
     }
 
     /// When `expire` and then `write` must be called at the latest, if nothing else happens. May be in the

@@ -66,6 +66,41 @@ import Testing
         #expect(pair.client.error == nil && pair.server.error == nil)
     }
 
+    @Test func `only what the peer alone can tell, and only once, is news`() throws {
+        let pair = try Pair()
+        try pair.handshake()
+        try pair.run(for: .seconds(1))
+        let server = try #require(pair.server.connection)
+        func isNews(_ bytes: [UInt8], to end: End, from other: End) throws -> Bool {
+            let connection = try #require(end.connection)
+            return try unsafe bytes.withUnsafeBytes { bytes in
+                try unsafe connection.receive(
+                    bytes, from: other.address, to: end.address, ecn: 0, now: pair.now, end.note)
+            }
+        }
+        // Nothing arrives but what is handed over here.
+        pair.weather.loss = 100
+        let stream = try #require(try server.openStream())
+        server.send(stream, slice([1, 2, 3]))
+        try pair.run(for: .milliseconds(5))
+        let datagram = pair.server.lastDatagram
+        var damaged = datagram
+        damaged[damaged.count - 1] ^= 1
+        #expect(try !isNews(damaged, to: pair.client, from: pair.server))
+        let header = datagram.prefix(1 + ConnectionID.ownLength)
+        let junk = header + [UInt8](repeating: 0x5a, count: 60)
+        #expect(try !isNews(Array(junk), to: pair.client, from: pair.server))
+        #expect(try isNews(datagram, to: pair.client, from: pair.server))
+        #expect(pair.client.received[stream] == [1, 2, 3])
+        #expect(try !isNews(datagram, to: pair.client, from: pair.server))
+        // An acknowledgement is news to the other end.
+        pair.client.batches = []
+        try pair.run(for: .milliseconds(40)) { !pair.client.batches.isEmpty }
+        let answer = pair.client.lastDatagram
+        #expect(try isNews(answer, to: pair.server, from: pair.client))
+        #expect(try !isNews(answer, to: pair.server, from: pair.client))
+    }
+
     @Test func `a damaged datagram is as good as lost`() throws {
         let pair = try Pair()
         try pair.handshake()
