@@ -108,7 +108,7 @@ extension ClientSession {
                 }
                 guard let range = free(stream, from: from, length: path.leaseLength),
                     serves(candidate, range.start, of: stream),
-                    worthIt(range, on: path, stream, primary, order)
+                    worthIt(range, on: path, stream, primary, order, now: now)
                 else { break }
                 grant(range, of: stream, to: candidate, carve: true, now: now)
             }
@@ -163,18 +163,30 @@ extension ClientSession {
         return start < end ? ByteRange(start, end) : nil
     }
 
+    /// Whether the backend gives no more, as far as can be told: most protocols keep the connection after an
+    /// answer.
+    private func isEnding(_ stream: ClientStream, now: Instant) -> Bool {
+        if stream.progressEnded { return true }
+        return now - stream.progressedAt > Tuning.endingAfter
+            && stream.progress + Block.size < stream.granted
+            && stream.down.unread < (stream.granted - stream.down.read) / 2
+    }
+
     /// Near the end a slow path would be waited for: leave the rest to whoever is done sooner (ECF, BLEST).
     private func worthIt(
         _ range: ByteRange, on path: ClientPath, _ stream: ClientStream, _ primary: ClientPath,
-        _ all: [Candidate]
+        _ all: [Candidate], now: Instant
     ) -> Bool {
-        guard stream.progressEnded else { return true }
-        let remaining = stream.progress - range.start
+        guard isEnding(stream, now: now) else { return true }
         let mine = path.eta(range.count)
-        for other in all.map(\.path) + [primary] where other.id != path.id {
+        let remaining = stream.progress - range.start
+        for other in all.map(\.path) where other.id != path.id {
             if mine > other.eta(remaining) + other.sample.srtt / 4 { return false }
         }
-        return true
+        // The own sender has all before it that nobody was asked for.
+        let rest = ByteRange(min(stream.ownHighest, stream.progress), stream.progress)
+        let own = rest.count - stream.book.claims.intersection(rest).reduce(0) { $0 + $1.count }
+        return mine <= primary.eta(own) + primary.sample.srtt / 4
     }
 
     private func grant(
@@ -217,17 +229,19 @@ extension ClientSession {
         var moves = 0
         let total = all.reduce(0) { $0 + $1.path.estimate }
         let reach = stream.down.front + UInt64(Tuning.slide.seconds * total) + 4 * Tuning.minimumLease
-        let ending = stream.progressEnded && free(stream, from: stream.down.front, length: Block.size) == nil
+        let ending =
+            isEnding(stream, now: now) && free(stream, from: stream.down.front, length: Block.size) == nil
         let allowance = Tuning.duplicateAllowance + UInt64(Double(stream.down.front) * Tuning.duplicateShare)
         for lease in stream.book.leases where !lease.doubled && lease.missing > 0 {
             guard lease.range.start < reach, moves < Tuning.releasesPerTick else { return }
             guard let holder = path(lease.channel.path) else { continue }
             // Nothing of it can be here yet: that is no sign of anything.
-            if now - lease.grantedAt <= holder.sample.srtt { continue }
+            if !ending, now - lease.grantedAt <= holder.sample.srtt { continue }
             let stuck = isStuck(lease, of: stream, holder, now: now)
             guard stuck || stream.book.duplicates + lease.missing <= allowance else { continue }
             // A replica that has stopped is late by more with every look: as long again is a fair guess.
-            let arrival = max(ahead(of: lease, stream, holder, now: now), now - lease.promise)
+            var arrival = max(ahead(of: lease, stream, holder, now: now), now - lease.promise)
+            if ending { arrival = max(arrival, lease.promise - now) }
             // What stuck twice is the primary's.
             let others = stuck && lease.isSecond ? all.filter { $0.part == nil } : all
             guard let (candidate, after) = quickest(for: lease, others, of: stream, ending: ending)

@@ -31,6 +31,9 @@ public enum Tuning {
     /// Slow paths slide only where srtts differ by less than this factor.
     static let slideRatio: Int64 = 5
 
+    /// A backend that has room and produced nothing for so long has given its answer.
+    static let endingAfter = Interval.milliseconds(100)
+
     /// Downstream window per stream: 3·Σrate·(srtt + horizon) within these. Too small starves (0.5 MiB: 71
     /// %).
     static let minimumWindow: UInt64 = 1 << 20

@@ -217,6 +217,7 @@ extension ClientSession {
             stream.applicationLimited = limited
             // The end stays where it is once it was told: blocks were cut to it.
             guard !stream.progressEnded else { return }
+            if produced > stream.progress { stream.progressedAt = now }
             stream.progress = max(stream.progress, produced)
             stream.progressEnded = ended
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)

@@ -71,6 +71,8 @@ final class ClientStream {
     /// What the primary's backend has produced, by PROGRESS.
     var progress: UInt64 = 0
     var progressEnded = false
+    /// When it had produced more than before.
+    var progressedAt = Instant(nanoseconds: 0)
     var applicationLimited = false
     var granted = Tuning.initialWindow
     /// The read offset last told.
