@@ -1,9 +1,15 @@
 """One byte there and back through Kwik beside TCP, and what the shim costs a connect that it passes on."""
 
+import contextlib
+import resource
+import subprocess
+
 from kwiklab import LabError, free_ports, streams_of, tcp_accepts
 
 ROUNDS, COUNT = 15, 2000
 PAIRS = 10000
+# Connections that do nothing; kwikd has two descriptors for each.
+IDLE = 4000
 
 
 def figures(text):
@@ -17,9 +23,26 @@ def run(lab, argv):
     return result.stdout.decode()
 
 
+@contextlib.contextmanager
+def idlers(lab, program):
+    """Idle connections of another program through the same engine."""
+    words = [program, "idle", IDLE, lab.service_port]
+    program = lab.start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        if program.stdout.readline() != b"ready\n":
+            raise LabError("the idle connections were not made")
+        yield
+    finally:
+        program.communicate()
+
+
 def pingpong(lab, program):
-    """Both connections are of one process under the shim; only the second one's destination is served."""
+    """Both connections are of one process under the shim; only the second one's destination is served. Then
+    once more with idle connections beside them."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     server, = lab.servers
+    server.service["max_streams"] = IDLE + 10
     port, = free_ports(1)
     echo = lab.daemon("echo", [program, "serve", port])
     echo.ready(lambda: tcp_accepts(port), "no listener")
@@ -31,8 +54,11 @@ def pingpong(lab, program):
                   for part in stream["parts"])
     if carried < ROUNDS * COUNT:
         raise LabError(f"the engine carried {carried} of {ROUNDS * COUNT} bytes")
+    with idlers(lab, program):
+        beside = run(lab, [program, "ask", ROUNDS, COUNT, lab.service_port])
     names = ("p50_us", "p99_us", "mean_us")
-    return {"tcp": dict(zip(names, tcp)), "kwik": dict(zip(names, kwik))}
+    return {"tcp": dict(zip(names, tcp)), "kwik": dict(zip(names, kwik)),
+            "kwik_beside_idle": dict(zip(names, figures(beside)))}
 
 
 def connect(lab, program):
@@ -43,7 +69,7 @@ def connect(lab, program):
 
 def print_table(latency, passed):
     print(f"\n{'1 byte there and back':<22} {'p50':>8} {'p99':>8}  µs")
-    for name in ("tcp", "kwik"):
-        print(f"{name:<22} {latency[name]['p50_us']:8.1f} {latency[name]['p99_us']:8.1f}")
+    for name, title in (("tcp", "TCP"), ("kwik", "Kwik"), ("kwik_beside_idle", f"Kwik beside {IDLE} idle")):
+        print(f"{title:<22} {latency[name]['p50_us']:8.1f} {latency[name]['p99_us']:8.1f}")
     print(f"\nconnect passed on: {passed['shim_us']:.2f} µs, native {passed['native_us']:.2f} µs, "
           f"median of the pairs' ratios {passed['ratio']:.3f}")

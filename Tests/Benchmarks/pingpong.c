@@ -1,6 +1,8 @@
 // One byte there and back, many times: the latency that a request and its answer see.
 //
 //   pingpong serve PORT                     echoes on 127.0.0.1:PORT until it is killed
+//   pingpong idle COUNT PORT                connects so often, says "ready", and keeps all until its input
+//                                           ends
 //   pingpong ask ROUNDS COUNT PORT PORT...  connects to each port; each round asks COUNT times on one
 //                                           connection after the other, so that what disturbs the machine
 //                                           falls on all alike. Prints a line "p50_us p99_us mean_us" for
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,24 +43,36 @@ static struct sockaddr_in loopback(const char *port)
     return address;
 }
 
+static void echo(int fd)
+{
+    char bytes[64];
+    ssize_t count = read(fd, bytes, sizeof bytes);
+    if (count <= 0 || write(fd, bytes, (size_t)count) != count)
+        close(fd);
+}
+
 static int serve(const char *port)
 {
     struct sockaddr_in address = loopback(port);
-    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), epoll = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(listener, 128) != 0)
+        listen(listener, 4096) != 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) != 0)
         return fail("listen");
     for (;;) {
+        if (epoll_wait(epoll, &event, 1, -1) != 1)
+            continue;
+        if (event.data.fd != listener) {
+            echo(event.data.fd);
+            continue;
+        }
         int peer = accept(listener, NULL, NULL);
         if (peer < 0)
             return fail("accept");
         setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        char byte;
-        while (read(peer, &byte, 1) == 1)
-            if (write(peer, &byte, 1) != 1)
-                break;
-        close(peer);
+        event = (struct epoll_event){.events = EPOLLIN, .data.fd = peer};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, peer, &event);
     }
 }
 
@@ -69,6 +84,17 @@ static int open_connection(const char *port)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
+}
+
+static int idle(int count, const char *port)
+{
+    char byte;
+    for (int index = 0; index < count; index++)
+        if (open_connection(port) < 0)
+            return fail("connect");
+    printf("ready\n");
+    fflush(stdout);
+    return read(0, &byte, 1) < 0;
 }
 
 static int compare(const void *left, const void *right)
@@ -151,9 +177,11 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "idle") == 0)
+        return idle(atoi(argv[2]), argv[3]);
     int rounds = argc > 4 ? atoi(argv[2]) : 0, count = argc > 4 ? atoi(argv[3]) : 0;
     if (rounds < 1 || count < 1 || argc - 4 > MAXIMAL_PEERS || strcmp(argv[1], "ask") != 0) {
-        fprintf(stderr, "usage: pingpong serve PORT | ask ROUNDS COUNT PORT PORT...\n");
+        fprintf(stderr, "usage: pingpong serve PORT | idle COUNT PORT | ask ROUNDS COUNT PORT PORT...\n");
         return 2;
     }
     return ask_all(rounds, count, argv + 4, argc - 4);

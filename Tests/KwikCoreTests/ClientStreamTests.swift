@@ -29,6 +29,27 @@ private let reset: StreamEnd = .aborted(errno: 104)
         #expect(world.session.channels.isEmpty && world.session.streams.isEmpty)
     }
 
+    @Test("A turn looks at the streams that something was told of; those that wait are none of its business")
+    func idleStreams() throws {
+        let world = ClientWorld()
+        world.up()
+        var streams: [StreamID] = []
+        for _ in 0..<100 { streams.append(try world.open()) }
+        world.tick()
+        #expect(world.session.awake.map(\.id) == streams)
+        for channel in world.opened { world.receive(channel, .opened(errno: 0, local: [], peer: [])) }
+        world.tick()
+        #expect(world.session.awake.isEmpty)
+        world.data(world.opened[40], ByteRange(0, 5))
+        world.data(world.opened[7], ByteRange(0, 5))
+        #expect(world.session.awake.map(\.id) == [streams[7], streams[40]])
+        world.tick()
+        #expect(world.session.awake.isEmpty)
+        // A path that falls silent concerns them all again.
+        for _ in 0..<3 { world.tick(after: .seconds(20)) }
+        #expect(world.session.awake.map(\.id) == streams)
+    }
+
     @Test("OPENED said twice is heard once")
     func openedTwice() throws {
         let scene = try ClientScene.connected()

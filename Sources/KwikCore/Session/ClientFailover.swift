@@ -3,17 +3,13 @@
 
 extension ClientSession {
     func probeInterval(_ path: ClientPath) -> Interval {
-        var count = 0
-        var busy = false
-        for stream in streams where stream.own?.path == path.id {
-            count += 1
-            busy = busy || stream.isWaiting
-        }
-        return path.probeInterval(streams: count, busy: busy, now: path.liveness.lastHeard)
+        let busy = awake.contains { $0.own?.path == path.id && $0.isWaiting }
+        return path.probeInterval(busy: busy, now: path.liveness.lastHeard)
     }
 
     func pathUp(_ id: PathID, _ traits: PathTraits, now: Instant) {
         guard path(id) == nil else { return }
+        wakeAll()
         let path = ClientPath(id: id, traits: traits, now: now)
         paths.append(path)
         paths.sort { $0.id < $1.id }
@@ -43,13 +39,14 @@ extension ClientSession {
 
     func pathDown(_ id: PathID, now: Instant) {
         guard let path = path(id) else { return }
+        wakeAll()
         event(.pathStateChanged(id, path.server, from: path.liveness.state, to: .closed))
         withdraw(from: path, now: now)
         paths.removeAll { $0.id == id }
         for key in channels.keys where key.path == id { channels[key] = nil }
         foreignChannels = foreignChannels.filter { $0.path != id }
         for stream in streams where stream.own?.path == id {
-            stream.own = nil
+            setOwn(nil, of: stream)
             stream.flights.withdraw(id)
         }
         for stream in streams {
@@ -62,6 +59,7 @@ extension ClientSession {
 
     func heard(_ id: PathID, now: Instant) {
         guard let path = path(id), path.liveness.heard(now: now) else { return }
+        wakeAll()
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
         for stream in streams {
             if let own = stream.own, own.path == id { stream.silentSince = nil }
@@ -75,6 +73,7 @@ extension ClientSession {
             case .none: break
             case .probe: out.append(.probe(path.id))
             case .suspect:
+                wakeAll()
                 out.append(.probe(path.id))
                 event(.pathStateChanged(path.id, path.server, from: .active, to: .suspect))
                 withdraw(from: path, now: now)
@@ -144,7 +143,7 @@ extension ClientSession {
             return
         }
         if let before, channels.removeValue(forKey: before) != nil { out.append(.abandon(before, .none)) }
-        stream.own = nil
+        setOwn(nil, of: stream)
         assignPrimary(stream, now: now)
     }
 
@@ -164,7 +163,7 @@ extension ClientSession {
     }
 
     func checkSilence(now: Instant) {
-        for stream in streams {
+        for stream in awake {
             guard let since = stream.silentSince, now >= since + silenceLimit(stream) else { continue }
             if !promote(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
         }
@@ -231,7 +230,7 @@ extension ClientSession {
         }
         for side in stream.sides where side.path == path.id { dropSide(side, of: stream) }
         if case .connecting = stream.phase {
-            stream.own = nil
+            setOwn(nil, of: stream)
             assignPrimary(stream, now: now)
             return
         }
@@ -246,7 +245,7 @@ extension ClientSession {
         stream.ownFinished = false
         stream.ownEnded = false
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: stream.epoch))
-        stream.own = channel
+        setOwn(channel, of: stream)
         let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         updateWindow(stream, now: now, always: true)

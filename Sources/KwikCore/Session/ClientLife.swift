@@ -16,12 +16,20 @@ extension ClientSession {
         guard let path = best else { return }
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: 0))
         stream.primary = path.server
-        stream.own = channel
+        setOwn(channel, of: stream)
         stream.phase = .connecting
         stream.silentSince = nil
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .stream))))
         send(.open(stream.options), on: channel)
         event(.streamOpened(stream.id, path.server))
+    }
+
+    func setOwn(_ channel: ChannelID?, of stream: ClientStream) {
+        if !stream.released {
+            if let before = stream.own { path(before.path)?.ownStreams -= 1 }
+            if let channel { path(channel.path)?.ownStreams += 1 }
+        }
+        stream.own = channel
     }
 
     func openChannel(on path: ClientPath, stream: ClientStream, use: ClientChannel.Use) -> ChannelID {
@@ -50,14 +58,14 @@ extension ClientSession {
 
     /// In-order bytes for the program's socket, from what it took last on.
     public func readable(_ id: StreamID, into slices: inout [ChunkSlice]) {
-        guard let stream = stream(id), !stream.deaf else { return }
+        guard let stream = find(id), !stream.deaf else { return }
         let last = stream.urgent.limit(from: stream.down.read)
         stream.down.readable(into: &slices, limit: ClientLimit.slices, upTo: last)
     }
 
     /// Whether what `readable` shows is one byte, to be given as urgent (out-of-band) data.
     public func isUrgent(_ id: StreamID) -> Bool {
-        stream(id).map { $0.urgent.isNext($0.down.read) } ?? false
+        find(id).map { $0.urgent.isNext($0.down.read) } ?? false
     }
 
     func localWrote(_ id: StreamID, count: Int, now: Instant) {
@@ -181,6 +189,8 @@ extension ClientSession {
     func release(_ stream: ClientStream, end: StreamEnd = .finished(closed: true)) {
         guard !stream.released else { return }
         stream.released = true
+        wake(stream)
+        if let own = stream.own { path(own.path)?.ownStreams -= 1 }
         ended.append(streamReport(stream))
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for part in stream.parts where part.ended == nil {

@@ -13,6 +13,8 @@ final class ClientPath {
     var lastData: Instant?
     /// Payload bytes of DATA.
     var received: UInt64 = 0
+    /// Streams whose own channel is on it.
+    var ownStreams = 0
     var sent: UInt64 = 0
     private var nextChannel: Int64 = 4
 
@@ -76,9 +78,9 @@ final class ClientPath {
     }
 
     /// How long a silence calls for a probe.
-    func probeInterval(streams: Int, busy: Bool, now: Instant) -> Interval {
+    func probeInterval(busy: Bool, now: Instant) -> Interval {
         if busy || outstanding > 0 { return Tuning.probeBusy }
         if let last = lastData, now - last < .seconds(1) { return Tuning.probeBusy }
-        return streams > 0 ? Tuning.probeOpen : Tuning.probeIdle
+        return ownStreams > 0 ? Tuning.probeOpen : Tuning.probeIdle
     }
 }

@@ -3,8 +3,7 @@ extension ClientSession {
     public func report(now: Instant) -> SessionReport {
         var report = SessionReport()
         for path in paths {
-            var count = 0
-            for stream in streams where uses(path, stream) { count += 1 }
+            let count = streams.count { uses(path, $0) }
             report.paths.append(
                 PathReport(
                     path: path.id, name: path.traits.name, kind: path.traits.kind,
@@ -19,12 +18,12 @@ extension ClientSession {
 
     /// One stream's figures; those of a released one until the next tick.
     public func report(of id: StreamID) -> StreamReport? {
-        ended.first { $0.stream == id } ?? stream(id).map(streamReport)
+        ended.first { $0.stream == id } ?? find(id).map(streamReport)
     }
 
     /// What TCP_INFO shows of a stream.
     public func figures(of id: StreamID) -> StreamFigures? {
-        stream(id).map { stream in
+        find(id).map { stream in
             StreamFigures(
                 path: stream.own.flatMap { path($0.path)?.sample }, produced: stream.up.produced,
                 sent: stream.upSent, acknowledged: stream.upAcknowledged, received: stream.down.front)

@@ -12,6 +12,9 @@ public final class ClientSession {
     var paths: [ClientPath] = []
     /// In the order of their ids.
     var streams: [ClientStream] = []
+    /// Those of `streams` that the next tick has to look at, in the order of their ids: something was told of
+    /// them, or time alone may call for something. The others cost a turn nothing.
+    var awake: [ClientStream] = []
     /// Those of `streams` that may have upstream bytes to send.
     var sending: [ClientStream] = []
     var channels: [ChannelID: ClientChannel] = [:]
@@ -54,6 +57,7 @@ public final class ClientSession {
             integrity: integrity, now: now)
         nextStream += 2
         streams.append(stream)
+        wake(stream)
         assignPrimary(stream, now: now)
         return stream.id
     }
@@ -98,7 +102,7 @@ public final class ClientSession {
         for path in paths {
             earliest = min(earliest, path.liveness.deadline(every: probeInterval(path), sample: path.sample))
         }
-        for stream in streams {
+        for stream in awake {
             if case .lingering(let until) = stream.phase { earliest = min(earliest, until) }
             if let until = stream.closing, case .open = stream.phase { earliest = min(earliest, until) }
             if let since = stream.silentSince { earliest = min(earliest, since + silenceLimit(stream)) }
@@ -117,15 +121,41 @@ public final class ClientSession {
 
     func path(_ id: PathID) -> ClientPath? { paths.first { $0.id == id } }
 
-    /// Streams come and go in the order of their ids, so the list is sorted.
+    /// The stream, which may be changed: the next tick looks at it.
     func stream(_ id: StreamID) -> ClientStream? {
+        guard let stream = find(id) else { return nil }
+        wake(stream)
+        return stream
+    }
+
+    /// Only to look at.
+    func find(_ id: StreamID) -> ClientStream? {
+        let index = Self.index(of: id, in: streams)
+        return index < streams.count && streams[index].id == id ? streams[index] : nil
+    }
+
+    /// Where the first stream with this id or a later one stands. Streams come and go in the order of their
+    /// ids, so the lists are sorted.
+    private static func index(of id: StreamID, in streams: [ClientStream]) -> Int {
         var low = 0
         var high = streams.count
         while low < high {
             let middle = (low + high) / 2
             if streams[middle].id < id { low = middle + 1 } else { high = middle }
         }
-        return low < streams.count && streams[low].id == id ? streams[low] : nil
+        return low
+    }
+
+    func wake(_ stream: ClientStream) {
+        if stream.isAwake { return }
+        stream.isAwake = true
+        awake.insert(stream, at: Self.index(of: stream.id, in: awake))
+    }
+
+    /// A path came, went or fell silent: any stream may have to do with it.
+    func wakeAll() {
+        for stream in streams { stream.isAwake = true }
+        awake = streams
     }
 
     /// The best active path to a server that the stream may use: the one of the least srtt.
@@ -147,7 +177,7 @@ public final class ClientSession {
         checkPaths(now: now)
         checkSilence(now: now)
         var busy = false
-        for stream in streams {
+        for stream in awake {
             if case .lingering(let until) = stream.phase, now >= until { release(stream) }
             if let until = stream.closing, now >= until, case .open = stream.phase {
                 abort(stream, errno: ErrorNumber.connectionReset)
@@ -157,8 +187,12 @@ public final class ClientSession {
             schedule(stream, now: now)
             if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }
-        streams.removeAll { $0.released }
+        if awake.contains(where: \.released) { streams.removeAll { $0.released } }
         if spread(now: now) { busy = true }
+        awake.removeAll { stream in
+            stream.isAwake = !stream.released && (stream.isTimed || wouldEngage(stream, now: now))
+            return !stream.isAwake
+        }
         nextTick = busy ? now + Tuning.tick : .never
     }
 }

@@ -61,6 +61,8 @@ final class ClientStream {
     var deficit = 0
     /// Whether it stands in the session's list of streams that may have something to send.
     var isSending = false
+    /// Whether it stands in the session's list of streams that the next tick looks at.
+    var isAwake = false
 
     // Downstream.
 
@@ -235,6 +237,12 @@ final class ClientStream {
         guard part.ended == nil, !released else { return false }
         return part.upSent < min(up.produced, part.upMaximum)
             || (upEnd != nil && !part.finSent && part.upSent == up.produced)
+    }
+
+    /// Whether time alone may call for something.
+    var isTimed: Bool {
+        if case .lingering = phase { return true }
+        return closing != nil || silentSince != nil || isWaiting || isEngaged || !book.claims.isEmpty
     }
 
     /// Whether an answer is awaited, so that a silence means something.
