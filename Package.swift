@@ -85,6 +85,7 @@ let package = Package(
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
         tests("KwikGatewayTests", [
             "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikConfiguration",
+            "KwikControl", "KwikTelemetry", "KwikTransport",
         ]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),

@@ -12,7 +12,7 @@ set -eu
 build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
        libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev"
 demo="nginx curl openssl python3"
-test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc iproute2"
+test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc iproute2 nftables"
 # Real programs and their servers; python3 is Debian's own, which python3-pip belongs to.
 system="rsync openssh-client openssh-server netcat-openbsd socat postgresql redis-server redis-tools
         vsftpd lftp nodejs default-jdk-headless perl python3-pip"
@@ -34,6 +34,7 @@ present() {
         make | gcc | g++ | curl | openssl | git | wget | mandoc | rsync | socat | redis-server | lftp | perl)
             command -v "$1" >/dev/null ;;
         iproute2) command -v ip >/dev/null ;;
+        nftables) command -v nft >/dev/null ;;
         aria2) command -v aria2c >/dev/null ;;
         nodejs) command -v node >/dev/null ;;
         # What runs a source file.

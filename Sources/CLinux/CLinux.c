@@ -33,7 +33,7 @@ static void ask_for_buffers(int fd) {
         set_int(fd, SOL_SOCKET, SO_SNDBUF, socket_buffer_bytes);
 }
 
-int kwik_udp_open(const struct sockaddr *address, socklen_t length) {
+int kwik_udp_open(const struct sockaddr *address, socklen_t length, const char *device) {
     int fd = socket(address->sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -51,6 +51,9 @@ int kwik_udp_open(const struct sockaddr *address, socklen_t length) {
     } else {
         result = set_int(fd, IPPROTO_IP, IP_PKTINFO, 1);
     }
+    if (result == 0 && device
+        && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+        result = -errno;
     if (result == 0 && bind(fd, address, length) < 0)
         result = -errno;
     if (result < 0) {

@@ -28,6 +28,12 @@ public enum ConfigurationLimit {
     public static let servers = 64
     /// Addresses of one service.
     public static let addresses = 64
+    /// Interfaces that are named.
+    public static let interfaces = 16
+    /// Bytes in an interface's name, as the system has it (IFNAMSIZ, less its NUL).
+    public static let interfaceBytes = 15
+    /// Addresses to which a gateway relays.
+    public static let relayTargets = 256
     /// Tokens of one service.
     public static let tokens = 1_024
     /// Bytes in a token.

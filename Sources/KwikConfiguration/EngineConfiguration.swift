@@ -14,6 +14,8 @@ public struct EngineConfiguration: Sendable {
     public var maxPaths: Int = 8
     /// `[engine] idle_path_timeout`: an unused path is closed after it, 1 s ... 1 h.
     public var idlePathTimeout: Interval = .seconds(60)
+    /// `[engine] interfaces`: where a service does not say otherwise.
+    public var interfaces = InterfaceChoice.auto
     public var services: [EngineService] = []
 
     public init() {}
@@ -34,6 +36,8 @@ public struct EngineService: Sendable {
     /// PEM list of the authorities that the servers' certificates chain to; nil: the system's.
     public var authorities: AttachedFile?
     public var clientIdentity: CertificateAndKey?
+    /// `interfaces`: by which its paths leave; by default the engine's.
+    public var interfaces = InterfaceChoice.auto
     /// In the order of the file; never empty, and one of them has the role origin.
     public var servers: [EngineServer]
 }

@@ -15,12 +15,14 @@ extension EngineConfiguration {
             configuration.idlePathTimeout =
                 try engine.duration("idle_path_timeout", in: .seconds(1)...(.seconds(3_600)))
                 ?? configuration.idlePathTimeout
+            configuration.interfaces = try engine.interfaces("interfaces") ?? configuration.interfaces
             try engine.finish()
         }
         var names: [String] = []
         var addresses: [AddressAndPort] = []
         for var table in try root.tables("service", name: "[[service]]", limit: ConfigurationLimit.services) {
-            let service = try service(&table, loading, taken: names, addresses: addresses)
+            let service = try service(
+                &table, loading, taken: names, addresses: addresses, interfaces: configuration.interfaces)
             names.append(service.name)
             addresses.append(contentsOf: service.addresses)
             configuration.services.append(service)
@@ -30,7 +32,8 @@ extension EngineConfiguration {
     }
 
     private static func service(
-        _ table: inout Table, _ loading: Loading, taken names: [String], addresses: [AddressAndPort]
+        _ table: inout Table, _ loading: Loading, taken names: [String], addresses: [AddressAndPort],
+        interfaces: InterfaceChoice
     ) throws(ConfigurationError) -> EngineService {
         let (name, host, place) = try loading.serviceName(in: &table)
         if names.contains(name) { throw table.bad(place, "name", "is used twice: \"\(name)\"") }
@@ -39,6 +42,7 @@ extension EngineConfiguration {
         service.policy = try policy(&table) ?? service.policy
         service.replicas = try table.choice("replicas", ReplicaUse.self) ?? service.replicas
         service.congestion = try table.choice("congestion", CongestionControl.self) ?? service.congestion
+        service.interfaces = try table.interfaces("interfaces") ?? interfaces
         service.token = try token(&table, loading)
         service.authorities = try loading.pem("ca", in: &table)
         service.clientIdentity = try loading.identity(in: &table)

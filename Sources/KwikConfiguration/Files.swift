@@ -15,6 +15,18 @@ enum Literal {
         }
         return nil
     }
+
+    /// Whether a literal address can be one machine's.
+    static func isUnicast(_ text: String) -> Bool {
+        var bytes = in6_addr()
+        func first() -> UInt8 { unsafe withUnsafeBytes(of: bytes) { buffer in unsafe buffer[0] } }
+        if unsafe inet_pton(AF_INET, text, &bytes) == 1 { return (1..<224).contains(first()) }
+        guard unsafe inet_pton(AF_INET6, text, &bytes) == 1 else { return false }
+        let isUnspecified = unsafe withUnsafeBytes(of: bytes) { buffer in
+            unsafe buffer.allSatisfy { $0 == 0 }
+        }
+        return !isUnspecified && first() != 0xFF
+    }
 }
 
 /// Why a file could not be read, for people.

@@ -22,14 +22,29 @@ public struct GatewayConfiguration: Sendable {
     public var runtimeDirectory: String?
     /// `[gateway] log_level`.
     public var logLevel: LogLevel = .info
+    /// `[relay]`; nil: this gateway relays nothing.
+    public var relay: RelayConfiguration?
     public var services: [GatewayService] = []
+}
+
+/// `[relay]`: clients of services with the role relay may have their datagrams forwarded.
+public struct RelayConfiguration: Hashable, Sendable {
+    /// `allow`: to these addresses (UDP) and no others; never empty.
+    public var allow: [AddressAndPort]
+    /// `max_rate`: bytes per second that are forwarded for one client, each way.
+    public var maxRate: UInt64 = 125_000_000
+    /// `max_paths`: forwarded for one client at a time.
+    public var maxPaths: Int = 4
+
+    public init(allow: [AddressAndPort]) { self.allow = allow }
 }
 
 /// `[[service]]`: what the gateway serves, chosen by exact name.
 public struct GatewayService: Sendable {
     /// "host:port", as the engines' configuration names it.
     public var name: String
-    public var backend: Backend
+    /// nil: the gateway only relays to other servers of the service.
+    public var backend: Backend?
     /// Never empty.
     public var roles: Roles
     /// Bearer tokens, any of which admits a client; none: no token is asked for. Secret: never logged.

@@ -1,3 +1,5 @@
+internal import KwikCore
+
 extension GatewayConfiguration {
     /// Reads the file and those that it names.
     public static func load(_ path: String) throws(ConfigurationError) -> GatewayConfiguration {
@@ -22,29 +24,67 @@ extension GatewayConfiguration {
         configuration.runtimeDirectory = try gateway.string("runtime_dir")?.text
         configuration.logLevel = try gateway.choice("log_level", LogLevel.self) ?? configuration.logLevel
         try gateway.finish()
+        if var relay = try root.table("relay") { configuration.relay = try self.relay(&relay) }
         for var table in try root.tables("service", name: "[[service]]", limit: ConfigurationLimit.services) {
-            let service = try service(&table, loading, taken: configuration.services)
+            let service = try service(
+                &table, loading, taken: configuration.services, relays: configuration.relay != nil)
             configuration.services.append(service)
             if service.backendSees == .client, configuration.runtimeDirectory == nil {
                 throw gateway.missing("runtime_dir")
             }
         }
         if configuration.services.isEmpty { throw root.missing("[[service]]") }
+        let relays = configuration.services.contains { $0.roles.contains(.relay) }
+        if configuration.relay != nil, !relays {
+            throw root.document.error(
+                root.place, "[relay] is of no use: no [[service]] has the role \"relay\"")
+        }
         try root.finish()
         return configuration
     }
 
+    private static func relay(_ table: inout Table) throws(ConfigurationError) -> RelayConfiguration {
+        guard let (items, _) = try table.array("allow", limit: ConfigurationLimit.relayTargets) else {
+            throw table.missing("allow")
+        }
+        var relay = RelayConfiguration(allow: [])
+        for item in items {
+            let text = try table.text(item, "allow")
+            let address = try table.address(text, item, "allow")
+            guard address.port > 0 else { throw table.bad(item, "allow", "holds an address with port 0") }
+            guard Literal.isUnicast(address.host) else {
+                throw table.bad(item, "allow", "holds an address that is no single machine's: \(address)")
+            }
+            if relay.allow.contains(address) {
+                throw table.bad(item, "allow", "holds an address twice: \(address)")
+            }
+            relay.allow.append(address)
+        }
+        relay.maxRate = try table.rate("max_rate") ?? relay.maxRate
+        relay.maxPaths = try table.integer("max_paths", in: 1...64) ?? relay.maxPaths
+        try table.finish()
+        return relay
+    }
+
     private static func service(
-        _ table: inout Table, _ loading: Loading, taken: [GatewayService]
+        _ table: inout Table, _ loading: Loading, taken: [GatewayService], relays: Bool
     ) throws(ConfigurationError) -> GatewayService {
         let (name, _, place) = try loading.serviceName(in: &table)
         if taken.contains(where: { $0.name == name }) {
             throw table.bad(place, "name", "is used twice: \"\(name)\"")
         }
-        let backend = try backend(&table)
-        let proxyProtocol = try table.choice("proxy_protocol", GatewayService.ProxyProtocol.self)
-        let peer = try peer(&table, of: backend, hasProxyHeader: proxyProtocol != nil)
         guard let roles = try table.roles("roles") else { throw table.missing("roles") }
+        if roles.contains(.relay), !relays {
+            throw table.document.error(
+                table.place,
+                "the role \"relay\" needs a table [relay] that says what may be reached through it")
+        }
+        // Who only relays needs no backend, and shows it no address.
+        let serves = roles != .relay
+        let backend = try backend(&table, isNeeded: serves)
+        let proxyProtocol = try table.choice("proxy_protocol", GatewayService.ProxyProtocol.self)
+        var peer = GatewayService.Peer.gateway
+        if let backend { peer = try self.peer(&table, of: backend, hasProxyHeader: proxyProtocol != nil) }
         var service = GatewayService(name: name, backend: backend, roles: roles)
         service.proxyProtocol = proxyProtocol
         service.backendSees = peer
@@ -56,8 +96,16 @@ extension GatewayConfiguration {
         return service
     }
 
-    private static func backend(_ table: inout Table) throws(ConfigurationError) -> GatewayService.Backend {
-        let (text, node) = try table.required("backend")
+    private static func backend(
+        _ table: inout Table, isNeeded: Bool
+    ) throws(ConfigurationError) -> GatewayService.Backend? {
+        guard let (text, node) = try table.string("backend") else {
+            if isNeeded { throw table.missing("backend") }
+            return nil
+        }
+        guard isNeeded else {
+            throw table.bad(node, "backend", "is of no use where \"relay\" is the only role")
+        }
         if text.hasPrefix("unix:") {
             let path = String(text.dropFirst(5))
             // sun_path holds 108 bytes with its NUL (unix(7)).

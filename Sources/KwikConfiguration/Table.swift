@@ -122,12 +122,32 @@ struct Table {
             switch try text(item, key) {
             case "origin": roles.insert(.origin)
             case "replica": roles.insert(.replica)
-            case "relay": throw bad(item, key, "can't hold \"relay\" in this version")
+            case "relay": roles.insert(.relay)
             case let other:
-                throw bad(item, key, "may hold \"origin\" and \"replica\", this is \"\(other)\"")
+                throw bad(
+                    item, key, "may hold \"origin\", \"replica\" and \"relay\", this is \"\(other)\"")
             }
         }
         return roles
+    }
+
+    /// Names of network interfaces, or "auto" alone.
+    mutating func interfaces(_ key: String) throws(ConfigurationError) -> InterfaceChoice? {
+        guard let (items, _) = try array(key, limit: ConfigurationLimit.interfaces) else { return nil }
+        var names: [String] = []
+        for item in items {
+            let name = try text(item, key)
+            // dev_valid_name() of the kernel.
+            guard name.utf8.count <= ConfigurationLimit.interfaceBytes, name != ".", name != "..",
+                !name.contains(where: { "/: ".contains($0) })
+            else { throw bad(item, key, "holds what is no name of an interface: \"\(name)\"") }
+            if names.contains(name) { throw bad(item, key, "names an interface twice: \"\(name)\"") }
+            if name == "auto" || names.contains("auto"), items.count > 1 {
+                throw bad(item, key, "holds either \"auto\" alone or names of interfaces")
+            }
+            names.append(name)
+        }
+        return names == ["auto"] ? .auto : .named(names)
     }
 
     mutating func duration(

@@ -90,6 +90,14 @@ public enum CongestionControl: String, CaseIterable, Sendable {
     case bbr2
 }
 
+/// By which local interfaces the paths of a service leave.
+public enum InterfaceChoice: Hashable, Sendable {
+    /// By each that has an address of its own and a route to the server.
+    case auto
+    /// By these of them, in this order.
+    case named([String])
+}
+
 /// What happens to a stream whose primary is gone (protocol.md §7).
 public enum FailurePolicy: String, CaseIterable, Sendable {
     /// The stream waits, then ends with ETIMEDOUT.

@@ -326,6 +326,16 @@ public final class Endpoint {
         _ = unsafe socket.send(bytes, segment: bytes.count, to: remote, ecn: 0, from: local)
     }
 
+    // MARK: What others send from this process
+
+    /// Bytes that may be sent now under the process's rate limit.
+    public var allowance: Int { shaper?.available(now: now) ?? .max }
+
+    public func spend(_ bytes: Int) { shaper?.spend(bytes) }
+
+    /// When so many bytes may be sent at once.
+    public func instant(for bytes: Int) -> Instant { shaper?.instant(for: bytes) ?? now }
+
     func sendClose(_ link: PathLink, code: ErrorCode, reason: String) {
         let batch = unsafe link.connection.close(code: code.rawValue, reason: reason, into: out, now: now)
         guard batch.count > 0, isOpen(link.socket) else { return }

@@ -1,9 +1,10 @@
-internal import KwikCore
+public import KwikCore
 
-/// Keeps what a process sends, all of it, at or below a rate: a token bucket over datagram payload bytes.
-struct RateShaper {
+/// Keeps what a process sends, or forwards for one client, at or below a rate: a token bucket over datagram
+/// payload bytes.
+public struct RateShaper {
     /// Bytes per second.
-    let rate: UInt64
+    public let rate: UInt64
     private let depth: Double
     private var tokens: Double
     private var refilledAt: Instant
@@ -13,7 +14,7 @@ struct RateShaper {
     /// A smaller bucket could not hold one batch of segments.
     static let smallestDepth = 24_000.0
 
-    init(rate: UInt64, now: Instant) {
+    public init(rate: UInt64, now: Instant) {
         precondition(rate > 0, "a rate of nothing")
         self.rate = rate
         depth = max(Double(rate) * Self.burst.seconds, Self.smallestDepth)
@@ -22,7 +23,7 @@ struct RateShaper {
     }
 
     /// Bytes that may be sent now; negative right after the last datagram overshot.
-    mutating func available(now: Instant) -> Int {
+    public mutating func available(now: Instant) -> Int {
         if now > refilledAt {
             tokens = min(depth, tokens + Double(rate) * (now - refilledAt).seconds)
             refilledAt = now
@@ -30,10 +31,10 @@ struct RateShaper {
         return Int(tokens)
     }
 
-    mutating func spend(_ bytes: Int) { tokens -= Double(bytes) }
+    public mutating func spend(_ bytes: Int) { tokens -= Double(bytes) }
 
     /// When `bytes` may be sent at once.
-    func instant(for bytes: Int) -> Instant {
+    public func instant(for bytes: Int) -> Instant {
         let missing = Double(bytes) - tokens
         return missing <= 0 ? refilledAt : refilledAt + Interval(seconds: missing / Double(rate))
     }

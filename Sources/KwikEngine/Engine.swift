@@ -13,6 +13,7 @@ public final class Engine {
     private var services: [Service] = []
     private var door: ProgramDoor?
     private var status: StatusServer?
+    private var links: LinkWatch?
     private var counters = Counters()
     private let startedAt = Clock.now()
     /// What programs connect to, and whose service it is.
@@ -62,12 +63,13 @@ public final class Engine {
             door = try ProgramDoor(
                 loop: loop, listener: fd,
                 log: { [unowned self] line in self.log.write(.notice, line) },
-                decide: { [unowned self] request in self.decide(request.destination) },
+                decide: { [unowned self] request in self.decide(request) },
                 connected: { [unowned self] connection in self.connected(connection) })
             status = try StatusServer(loop: loop, path: directory + "/control.sock") {
                 [unowned self] verb, _ in
                 self.answer(verb)
             }
+            watchLinks(loop)
             try ServedMap.write(directory + "/served", Array(served.keys))
         } catch {
             throw StartError("\(directory): \(error)")
@@ -79,9 +81,25 @@ public final class Engine {
             ])
     }
 
-    private func decide(_ destination: SocketAddress) -> Verdict {
-        guard let service = served[destination.unmapped] else { return .native }
-        return service.wants() ? .serve : .native
+    private func decide(_ request: ConnectRequest) -> Verdict {
+        guard let service = served[request.destination.unmapped] else { return .native }
+        return service.wants(request) ? .serve : .native
+    }
+
+    /// Without netlink every path leaves by what the routes choose, and links that go are noticed by silence.
+    private func watchLinks(_ loop: EventLoop) {
+        do throws(Errno) {
+            links = try LinkWatch(loop: loop) { [unowned self] in self.linksChanged() }
+            linksChanged()
+        } catch {
+            log.write(
+                .warning, "links can't be watched, the system's routes decide", [LogField("reason", error)])
+        }
+    }
+
+    private func linksChanged() {
+        let local = try? LocalRoutes()
+        for service in services { service.linksChanged(local) }
     }
 
     private func connected(_ connection: ProgramConnection) {

@@ -7,6 +7,8 @@ internal import KwikPrograms
 final class Program {
     let connection: ProgramConnection
     let openedAt: Instant
+    /// By what its socket is bound to.
+    let restriction: PathRestriction
     private let stream: StreamID
     private let driver: SessionDriver
     private let pump: LocalPump
@@ -18,11 +20,12 @@ final class Program {
 
     init(
         _ connection: ProgramConnection, stream: StreamID, session: ClientSession, driver: SessionDriver,
-        openedAt: Instant
+        restriction: PathRestriction, openedAt: Instant
     ) {
         self.connection = connection
         self.stream = stream
         self.driver = driver
+        self.restriction = restriction
         self.openedAt = openedAt
         let socket = unsafe LocalPump.Socket(
             read: { [unowned connection] in unsafe connection.read(into: $0) },

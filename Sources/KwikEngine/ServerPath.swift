@@ -5,46 +5,49 @@ internal import KwikEndpoint
 internal import KwikLinux
 internal import KwikTransport
 
-/// One configured server of a service.
-struct ServerEntry {
-    let id: ServerID
-    let configuration: EngineServer
-    /// What its gateway made known of the session; kept for joining with further paths.
-    var joinSecret: [UInt8] = []
-    /// How the gateway calls itself.
-    var name = ""
-    /// Why the last attempt failed; nil after one that did not.
-    var refused: String?
-}
-
 /// The making of one path: a UDP socket of its own, the QUIC connection, the hello.
 final class ServerPath {
-    let server: ServerID
+    let name: PathName
+    let kind: PathKind
+    let local: LocalRoute
     private(set) var link: PathLink?
-    private let socket: UDPSocket
+    private let server: EngineServer
+    private let recipe: Recipe
     private let endpoint: Endpoint
+    private var socket: UDPSocket?
     /// The hello was accepted.
     private(set) var isUp = false
+    private var isOver = false
+    /// The hello bore a proof that we have the session already.
+    private(set) var showedProof = false
     /// Why the gateway does not want us; told once the link is closed.
     private var refusal: Failure?
     /// An attempt that is not up by then is over: a gateway that only keeps the connection is no server.
     let helloDue: Instant
+    /// What was asked of this server as a relay.
+    private var questions = RequestTable<(TransportResponse?) -> Void>(capacity: 16)
 
     private static let helloTimeout = Interval.seconds(10)
+    private static let relayTimeout = Interval.seconds(5)
 
     /// Why a server can't be used.
     struct Failure: Error {
         var reason: String
         /// It does not pass by itself: certificate, token, version.
         var isPermanent: Bool
+        /// The gateway does not take our word for the session.
+        var isUnauthenticated = false
     }
 
+    var onShaken: () -> Void = {}
     var onUp: (PathLink, ServerHello) -> Void = { _, _ in }
     var onFailed: (Failure) -> Void = { _ in }
     /// A path that was up is gone.
     var onDown: (TransportError?) -> Void = { _ in }
     /// The gateway stops on purpose.
     var onRemoval: (String) -> Void = { _ in }
+    /// The relay's number of the forwarding, to be told when the path is over.
+    var onOver: () -> Void = {}
 
     /// What a connection is made from.
     struct Recipe {
@@ -53,42 +56,45 @@ final class ServerPath {
         var settings: TransportSettings
         var token: String?
         var clientID: String
-        var session: SessionID
     }
 
-    init(_ entry: ServerEntry, _ recipe: Recipe, endpoint: Endpoint) throws(Failure) {
-        server = entry.id
+    init(
+        _ name: PathName, kind: PathKind, to server: EngineServer, by local: LocalRoute, _ recipe: Recipe,
+        endpoint: Endpoint
+    ) {
+        self.name = name
+        self.kind = kind
+        self.local = local
+        self.server = server
+        self.recipe = recipe
         self.endpoint = endpoint
         helloDue = Clock.now() + Self.helloTimeout
-        let target = entry.configuration.address
-        guard let remote = SocketAddress(host: target.host, port: target.port) else {
-            throw Failure(reason: "no address", isPermanent: true)
-        }
+    }
+
+    // MARK: The connection
+
+    /// - Parameter remote: the server, or the port at which a relay takes datagrams for it.
+    func connect(to remote: SocketAddress) throws(Failure) {
+        let socket: UDPSocket
         do throws(Errno) {
-            socket = try UDPSocket(binding: try UDPSocket.source(towards: remote))
+            let device = local.needsDevice ? local.name : nil
+            socket = try UDPSocket(binding: local.source, device: device)
+            try endpoint.add(socket)
         } catch {
             throw Failure(reason: "no route: \(error)", isPermanent: false)
         }
-        try connect(entry, recipe, remote)
-    }
-
-    private func connect(_ entry: ServerEntry, _ recipe: Recipe, _ remote: SocketAddress) throws(Failure) {
-        guard let local = SocketAddressBytes(socket.localAddress.bytes),
+        self.socket = socket
+        guard let near = SocketAddressBytes(socket.localAddress.bytes),
             let far = SocketAddressBytes(remote.bytes)
         else { throw Failure(reason: "no address", isPermanent: true) }
-        do throws(Errno) {
-            try endpoint.add(socket)
-        } catch {
-            throw Failure(reason: "\(error)", isPermanent: false)
-        }
         do throws(TransportError) {
             let connection = try QUICConnection.connect(
-                to: entry.configuration.name, pin: entry.configuration.pin, trust: recipe.trust, local: local,
-                remote: far, settings: recipe.settings, now: endpoint.now)
+                to: server.name, pin: server.pin, trust: recipe.trust, local: near, remote: far,
+                settings: recipe.settings, now: endpoint.now)
             let link = endpoint.makeLink(
                 connection, socket: socket, local: socket.localAddress, remote: remote, isClient: true)
             self.link = link
-            link.onHandshake = { [unowned self, unowned link] in self.hello(on: link, entry, recipe) }
+            link.onHandshake = { [unowned self] in self.onShaken() }
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
             link.onClosed = { [unowned self] error in self.closed(error) }
         } catch {
@@ -97,9 +103,10 @@ final class ServerPath {
         }
     }
 
-    private func hello(on link: PathLink, _ entry: ServerEntry, _ recipe: Recipe) {
-        guard link.openControl() else {
-            link.close(.protocolViolation, reason: "no stream for the control plane")
+    /// Joins the session, or begins it where `secret` is empty.
+    func hello(session: SessionID, secret: [UInt8], serverID: String) {
+        guard let link, link.openControl() else {
+            link?.close(.protocolViolation, reason: "no stream for the control plane")
             return
         }
         var hello = ClientHello()
@@ -107,14 +114,13 @@ final class ServerPath {
         hello.version = 3
         hello.service = recipe.service
         if let token = recipe.token { hello.credential = .bearerToken(token) }
-        if !entry.joinSecret.isEmpty {
+        if !secret.isEmpty {
+            showedProof = true
             hello.joinProof =
-                Join.proof(
-                    secret: entry.joinSecret, connection: link.connection, session: recipe.session,
-                    server: entry.name)
+                Join.proof(secret: secret, connection: link.connection, session: session, server: serverID)
                 ?? []
         }
-        var header = MessageHeader(messageID: 1, session: recipe.session)
+        var header = MessageHeader(messageID: 1, session: session)
         header.priority = .high
         link.sendControl(KCPMessage(.clientHello(hello), header: header))
     }
@@ -131,12 +137,17 @@ final class ServerPath {
             isUp = true
             onUp(link, hello)
         case .removePath(let command): onRemoval(command.reason)
+        case .transportResponse(let response): questions.take(replyTo: message)?(response)
         default: break
         }
     }
 
     private func closed(_ error: TransportError?) {
-        endpoint.remove(socket)
+        guard !isOver else { return }
+        isOver = true
+        if let socket { endpoint.remove(socket) }
+        for answer in questions.expire(now: .never) { answer(nil) }
+        onOver()
         if isUp {
             onDown(error)
         } else {
@@ -153,7 +164,9 @@ final class ServerPath {
             guard close.isApplication, !close.reason.isEmpty else {
                 return Failure(reason: "\(close)", isPermanent: true)
             }
-            return Failure(reason: close.reason, isPermanent: close.code != ErrorCode.draining.rawValue)
+            return Failure(
+                reason: close.reason, isPermanent: close.code != ErrorCode.draining.rawValue,
+                isUnauthenticated: close.code == ErrorCode.unauthenticated.rawValue)
         case .idle, .handshake: return Failure(reason: "no answer", isPermanent: false)
         case .tls(let text): return Failure(reason: text, isPermanent: true)
         case .fatal(_, let text): return Failure(reason: text, isPermanent: false)
@@ -161,5 +174,70 @@ final class ServerPath {
         }
     }
 
-    func close(_ reason: String) { link?.close(.none, reason: reason) }
+    func close(_ reason: String) {
+        if let link { link.close(.none, reason: reason) } else { closed(nil) }
+    }
+
+    // MARK: The server as a relay
+
+    /// Asks the server to forward datagrams to `target`; `id` names the forwarding. The answer is the address
+    /// to send them to.
+    func relay(
+        to target: AddressAndPort, id: String, _ answer: @escaping (Result<SocketAddress, Failure>) -> Void
+    ) {
+        guard let link, isUp else {
+            answer(.failure(Failure(reason: "the relay is gone", isPermanent: false)))
+            return
+        }
+        var command = TransportCommand()
+        command.commandID = id
+        command.type = .establishPath
+        command.transportData = Array("\(target)".utf8)
+        let host = link.remote.host
+        let request = questions.request(
+            .transportCommand(command),
+            context: { response in answer(Self.address(in: response, at: host)) },
+            timeout: Self.relayTimeout, now: Clock.now())
+        guard let request else {
+            answer(.failure(Failure(reason: "too many requests to the relay", isPermanent: false)))
+            return
+        }
+        link.sendControl(request)
+    }
+
+    /// Only the port is taken from the answer: a relay is reached where it is known to be, and can't make us
+    /// send to others.
+    private static func address(
+        in response: TransportResponse?, at host: String
+    ) -> Result<SocketAddress, Failure> {
+        guard let response else {
+            return .failure(Failure(reason: "no answer from the relay", isPermanent: false))
+        }
+        guard response.status == .success else {
+            return .failure(Failure(reason: "the relay: \(response.errorMessage)", isPermanent: true))
+        }
+        guard let text = response.result?.pathContributions.first?.serverAddress,
+            let told = SocketAddress(parsing: text), told.port > 0,
+            let address = SocketAddress(host: host, port: told.port)
+        else { return .failure(Failure(reason: "the relay gives no address", isPermanent: true)) }
+        return .success(address)
+    }
+
+    /// The forwarding is needed no longer.
+    func endRelay(id: String) {
+        guard let link, isUp, !isOver else { return }
+        var command = TransportCommand()
+        command.commandID = id
+        command.type = .closePath
+        let request = questions.request(
+            .transportCommand(command), context: { _ in }, timeout: Self.relayTimeout, now: Clock.now())
+        if let request { link.sendControl(request) }
+    }
+
+    /// When an answer is overdue.
+    var questionsDue: Instant? { questions.deadline }
+
+    func expireQuestions(now: Instant) {
+        for answer in questions.expire(now: now) { answer(nil) }
+    }
 }

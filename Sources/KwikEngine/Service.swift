@@ -12,12 +12,10 @@ final class Service {
     let configuration: EngineService
     private let endpoint: Endpoint
     private let log: Log
-    private var servers: [ServerEntry] = []
-    private var manager: PathManager
-    private let recipe: ServerPath.Recipe
+    private let paths: ServicePaths
+    private var local: LocalRoutes?
     private var session: ClientSession
     private var driver: SessionDriver
-    private var paths: [ServerPath] = []
     private var programs: [StreamID: Program] = [:]
     private var taggers: [ServerID: BlockTaggers] = [:]
     private(set) var finished: [JSON] = []
@@ -44,12 +42,6 @@ final class Service {
         self.configuration = configuration
         self.endpoint = endpoint
         self.log = log
-        for (index, server) in configuration.servers.enumerated() {
-            servers.append(ServerEntry(id: ServerID(UInt32(index + 1)), configuration: server))
-        }
-        manager = PathManager(
-            servers: servers.map(\.id), idleTimeout: engine.idlePathTimeout, maximumPaths: engine.maxPaths,
-            seed: RandomBytes.word())
         let trust: TrustStore
         do throws(TransportError) {
             trust = try TrustStore(
@@ -63,9 +55,10 @@ final class Service {
         // A server's own channels are refused; so many at a time may come to be.
         settings.streams = 64
         settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
-        recipe = ServerPath.Recipe(
+        let recipe = ServerPath.Recipe(
             service: configuration.name, trust: trust, settings: settings, token: configuration.token,
-            clientID: clientID, session: SessionID(high: RandomBytes.word(), low: RandomBytes.word()))
+            clientID: clientID)
+        paths = ServicePaths(configuration, engine: engine, recipe: recipe, endpoint: endpoint, log: log)
         let client = ClientSettings(
             silentPrimary: configuration.policy == .promote ? .promote : .fail,
             replicas: configuration.replicas == .auto)
@@ -77,16 +70,24 @@ final class Service {
         } catch {
             throw StartError("service \(configuration.name): \(error)")
         }
+        paths.onUp = { [unowned self] link, traits, _ in self.adopt(link, traits) }
+        paths.onSecret = { [unowned self] server, secret in self.renewTagger(of: server, secret) }
+        paths.onChange = { [unowned self] in self.advance() }
     }
 
     // MARK: Programs
 
     /// Whether a program's connect is taken. The first one that is not is told about, once.
-    func wants() -> Bool {
+    func wants(_ request: ConnectRequest) -> Bool {
         counters.connects += 1
-        manager.wanted(now: Clock.now())
+        paths.wanted()
         defer { advance() }
-        if manager.isReachable(now: Clock.now()) { return true }
+        let restriction = restriction(request.binding)
+        if paths.isReachable(restriction) { return true }
+        guard restriction == .none || !paths.isReachable(.none) else {
+            counters.native += 1
+            return false
+        }
         sayNative()
         counters.native += 1
         return false
@@ -95,30 +96,43 @@ final class Service {
     private func sayNative() {
         guard !saidNative else { return }
         saidNative = true
-        let reasons = servers.compactMap { entry in
-            entry.refused.map { "\(entry.configuration.name): \($0)" }
-        }
         log.write(
             .warning, "no server reachable, programs connect natively",
             [
-                LogField("service", configuration.name), LogField("reason", reasons.joined(separator: "; ")),
+                LogField("service", configuration.name), LogField("reason", paths.reasons),
             ])
     }
 
     func connected(_ connection: ProgramConnection) {
+        let restriction = restriction(connection.binding)
         let options = [SocketOption.port(connection.localPort)] + connection.options
-        let stream = driver.call { now, actions in session.open(options, now: now, into: &actions) }
+        let stream = driver.call { now, actions in
+            session.open(options, restriction: restriction, now: now, into: &actions)
+        }
         guard let stream else {
             goNative(connection)
             return
         }
         let program = Program(
-            connection, stream: stream, session: session, driver: driver, openedAt: Clock.now())
+            connection, stream: stream, session: session, driver: driver, restriction: restriction,
+            openedAt: Clock.now())
         programs[stream] = program
         program.watch(loop: endpoint.loop)
         if let result = early.removeValue(forKey: stream) { perform(result) }
-        manager.use(streams: programs.count, now: Clock.now())
+        paths.use(streams: programs.count)
         advance()
+    }
+
+    /// What a program's socket is bound to, as interfaces. One that is not there leaves no path.
+    private func restriction(_ binding: SocketBinding) -> PathRestriction {
+        guard let local else { return binding == .none ? .none : PathRestriction(interfaces: []) }
+        var interfaces: [InterfaceID]?
+        if let device = binding.device { interfaces = local.interface(named: device).map { [$0] } ?? [] }
+        if let address = binding.address {
+            let holders = local.holders(of: address)
+            interfaces = interfaces.map { $0.filter(holders.contains) } ?? holders
+        }
+        return PathRestriction(interfaces: interfaces)
     }
 
     /// Answers that came before `open` returned.
@@ -132,121 +146,46 @@ final class Service {
 
     // MARK: Paths
 
-    /// Attempts that are due, programs that waited long enough, and the next look at both.
+    /// Programs that waited long enough, paths that are due, and the next look at both.
     private func advance() {
         let now = Clock.now()
         for (stream, program) in programs
         where program.isPending && now >= program.openedAt + Self.nativeAfter {
             // What an earlier one in this loop brought about may have gone as far as here.
-            guard !session.isReachable, programs[stream] === program else { continue }
+            guard !session.isReachable(program.restriction), programs[stream] === program else { continue }
             programs[stream] = nil
             driver.input(.localAborted(stream, errno: 0))
             program.abandon()
             goNative(program.connection)
         }
-        for path in paths where !path.isUp && now >= path.helloDue { path.close("no hello") }
-        var commands: [PathManager.Command] = []
-        manager.advance(now: now, into: &commands)
-        for command in commands {
-            switch command {
-            case .connect(let server): connect(server)
-            case .closeAll: closePaths("idle")
-            }
-        }
-        var next = manager.deadline ?? .never
+        paths.advance(now: now)
+        var next = paths.deadline
         for program in programs.values where program.isPending {
             let due = program.openedAt + Self.nativeAfter
             // With an active path the far end's own answer is waited for, as long as it is active.
             next = min(next, due > now ? due : now + Self.pendingCheck)
         }
-        for path in paths where !path.isUp { next = min(next, path.helloDue) }
         timer?.arm(at: next)
     }
 
-    private func connect(_ server: ServerID) {
-        guard let index = servers.firstIndex(where: { $0.id == server }) else { return }
-        do throws(ServerPath.Failure) {
-            let path = try ServerPath(servers[index], recipe, endpoint: endpoint)
-            paths.append(path)
-            path.onUp = { [unowned self, unowned path] link, hello in self.up(path, link, hello) }
-            path.onFailed = { [unowned self, unowned path] failure in self.failed(path, failure) }
-            path.onDown = { [unowned self, unowned path] error in self.down(path, error) }
-            path.onRemoval = { [unowned self] reason in
-                self.log.write(
-                    .notice, "server stops", [LogField("server", server.value), LogField("reason", reason)])
-            }
-        } catch {
-            note(index, error)
-            manager.failed(server, permanent: error.isPermanent, now: Clock.now())
-        }
-    }
-
-    private func up(_ path: ServerPath, _ link: PathLink, _ hello: ServerHello) {
-        guard let index = servers.firstIndex(where: { $0.id == path.server }) else { return }
-        servers[index].name = hello.serverID
-        servers[index].refused = nil
+    private func adopt(_ link: PathLink, _ traits: PathTraits) {
         saidNative = false
-        if !hello.resumed || servers[index].joinSecret != hello.joinSecret {
-            servers[index].joinSecret = hello.joinSecret
-            let table = BlockTaggers(joinSecret: hello.joinSecret)
-            taggers[path.server] = table
-            unsafe session.setTagger(table.tagger, for: path.server)
-        }
-        manager.connected(path.server)
-        // A server's own word never adds to what the configuration allows it.
-        let roles = hello.roles.intersection(servers[index].configuration.roles)
-        driver.adopt(link, traits: PathTraits(server: path.server, roles: roles, resumed: hello.resumed))
-        advance()
+        driver.adopt(link, traits: traits)
     }
 
-    /// Of our own accord: attempts that end so have not failed.
-    private func closePaths(_ reason: String) {
-        for path in paths {
-            if !path.isUp {
-                path.onFailed = { [unowned self, unowned path] _ in self.paths.removeAll { $0 === path } }
-            }
-            path.close(reason)
-        }
+    private func renewTagger(of server: ServerID, _ secret: [UInt8]) {
+        let table = BlockTaggers(joinSecret: secret)
+        taggers[server] = table
+        unsafe session.setTagger(table.tagger, for: server)
     }
 
-    private func failed(_ path: ServerPath, _ failure: ServerPath.Failure) {
-        paths.removeAll { $0 === path }
-        if let index = servers.firstIndex(where: { $0.id == path.server }) { note(index, failure) }
-        manager.failed(path.server, permanent: failure.isPermanent, now: Clock.now())
-        advance()
+    /// Links, addresses or routes of this machine have changed; nil: the system does not tell.
+    func linksChanged(_ local: LocalRoutes?) {
+        self.local = local
+        paths.linksChanged(local)
     }
 
-    private func down(_ path: ServerPath, _ error: TransportError?) {
-        paths.removeAll { $0 === path }
-        if let error {
-            log.write(
-                .notice, "path closed",
-                [
-                    LogField("service", configuration.name), LogField("server", name(path.server)),
-                    LogField("reason", error),
-                ])
-        }
-        manager.failed(path.server, permanent: false, now: Clock.now())
-        advance()
-    }
-
-    /// Logs a refusal when its reason is new.
-    private func note(_ index: Int, _ failure: ServerPath.Failure) {
-        let isNews = servers[index].refused != failure.reason
-        servers[index].refused = failure.reason
-        guard isNews else { return }
-        log.write(
-            failure.isPermanent ? .warning : .notice, "path refused",
-            [
-                LogField("service", configuration.name),
-                LogField("server", servers[index].configuration.name),
-                LogField("address", servers[index].configuration.address), LogField("reason", failure.reason),
-            ])
-    }
-
-    func name(_ id: ServerID) -> String {
-        servers.first { $0.id == id }?.configuration.name ?? "\(id.value)"
-    }
+    func name(_ id: ServerID) -> String { paths.name(id) }
 
     // MARK: What the session asks
 
@@ -275,7 +214,7 @@ final class Service {
         programs.removeValue(forKey: stream)?.close()
         early[stream] = nil
         for table in taggers.values { table.forget(stream) }
-        manager.use(streams: programs.count, now: Clock.now())
+        paths.use(streams: programs.count)
         advance()
     }
 
@@ -287,14 +226,15 @@ final class Service {
     }
 
     func status(now: Instant) -> JSON {
-        let shown = servers.map { entry in
+        let shown = paths.servers.map { entry in
             StatusShape.Server(
                 id: entry.id, name: entry.configuration.name, address: "\(entry.configuration.address)",
                 roles: entry.configuration.roles, refused: entry.refused)
         }
-        let own = StatusShape.Session(report: session.report(now: now)) { [self] in
+        var own = StatusShape.Session(report: session.report(now: now)) { [self] in
             programs[$0]?.connection.pid
         }
+        own.via = { [self] in paths.via($0) }
         return StatusShape.service(
             name: configuration.name, policy: configuration.policy.rawValue, servers: shown, sessions: [own],
             finished: finished, now: now)
@@ -304,6 +244,6 @@ final class Service {
     func stop() {
         for program in programs.values { program.end(.aborted(errno: 104)) }
         programs = [:]
-        closePaths("the engine stops")
+        paths.closeAll("the engine stops")
     }
 }

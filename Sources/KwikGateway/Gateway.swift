@@ -21,6 +21,7 @@ public final class Gateway {
     private var sessions: [SessionID: ServedSession] = [:]
     /// Links whose hello has not been accepted yet.
     private var unadmitted: [Newcomer] = []
+    private var relay: Relay?
     private var status: StatusServer?
     /// For services whose backends see the client's address.
     private var clients: ClientMap?
@@ -39,6 +40,8 @@ public final class Gateway {
     /// Connections without an accepted hello, in all and from one address.
     private static let newcomers = 4_096
     private static let newcomersPerAddress = 256
+    /// Paths of one session.
+    private static let pathsPerSession = 32
     /// From the first datagram to the hello.
     private static let helloTime = Interval.seconds(10)
 
@@ -74,6 +77,7 @@ public final class Gateway {
     }
 
     private func start(loop: EventLoop, runtimeDirectory: String?) throws(StartError) {
+        relay = configuration.relay.map { Relay($0, endpoint: endpoint, log: log) }
         endpoint.log = { [unowned self] line in self.log.write(.warning, line) }
         unsafe endpoint.onUnknown = { [unowned self] datagram, from, to, _ in
             unsafe self.unknown(datagram, from: from, to: to)
@@ -144,6 +148,7 @@ public final class Gateway {
     private func closed(_ link: PathLink, _ error: TransportError?) {
         let wasAdmitted = !unadmitted.contains { $0.link === link }
         unadmitted.removeAll { $0.link === link }
+        relay?.closed(link)
         guard let error else { return }
         let level: Log.Level = wasAdmitted ? .info : .warning
         log.write(
@@ -155,12 +160,7 @@ public final class Gateway {
 
     private func control(_ message: KCPMessage, on link: PathLink) {
         guard case .clientHello(let hello) = message.payload else {
-            // Messages of later versions and reports are for those who understand them.
-            if link.driver == nil { link.close(.protocolViolation, reason: "the hello comes first") }
-            return
-        }
-        guard link.driver == nil else {
-            link.close(.protocolViolation, reason: "a second hello")
+            link.close(.protocolViolation, reason: "the hello comes first")
             return
         }
         do throws(HelloRefusal) {
@@ -185,6 +185,9 @@ public final class Gateway {
         }
         let known = sessions[id]
         if let known {
+            guard known.driver.links.count < Self.pathsPerSession else {
+                throw HelloRefusal(code: .resourceLimit, reason: "too many paths in the session")
+            }
             try Admission.join(
                 known, hello, service: service, connection: link.connection, server: configuration.serverID)
         } else if sessions.count >= configuration.maxSessions {
@@ -202,6 +205,7 @@ public final class Gateway {
         var limits = SessionLimits()
         limits.maxStreams = UInt32(clamping: service.maxStreams)
         limits.maxWindowBytes = service.maxWindow
+        limits.maxPaths = UInt32(Self.pathsPerSession)
         answer.limits = limits
         var reply = MessageHeader(messageID: header.messageID, session: id)
         reply.priority = .high
@@ -212,8 +216,31 @@ public final class Gateway {
                 LogField("client", link.remote), LogField("service", service.name),
                 LogField("session", id.hexadecimal),
             ])
+        link.onControl = { [unowned self, unowned link] message in
+            self.command(message, on: link, of: service)
+        }
         session.driver.adopt(
             link, traits: PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil))
+    }
+
+    /// After the hello.
+    private func command(_ message: KCPMessage, on link: PathLink, of service: GatewayService) {
+        switch message.payload {
+        case .clientHello: link.close(.protocolViolation, reason: "a second hello")
+        case .transportCommand(let command):
+            var response = TransportResponse()
+            if let relay, service.roles.contains(.relay) {
+                response = relay.answer(command, on: link)
+            } else {
+                response.commandID = command.commandID
+                response.status = .failure
+                response.errorMessage = "this server does not relay"
+            }
+            let header = MessageHeader(messageID: message.header.messageID, session: message.header.session)
+            link.sendControl(KCPMessage(.transportResponse(response), header: header))
+        // Messages of later versions and reports are for those who understand them.
+        default: break
+        }
     }
 
     private func makeSession(_ id: SessionID, _ service: GatewayService) -> ServedSession {
@@ -241,6 +268,7 @@ public final class Gateway {
                 ])
             newcomer.link.close(.protocolViolation, reason: "no hello in time")
         }
+        relay?.sweep(now: now)
         for (id, session) in sessions where session.core.isExpired {
             session.close()
             endpoint.remove(session.driver)
@@ -250,6 +278,7 @@ public final class Gateway {
 
     /// Tells every client that this process stops, and closes all.
     public func stop() {
+        relay?.close()
         endpoint.closeAll(.draining, reason: "the gateway stops")
         for session in sessions.values { session.close() }
         sessions = [:]
@@ -266,8 +295,11 @@ public final class Gateway {
             return StatusShape.service(
                 name: service.name, policy: nil, servers: [], sessions: list, finished: [], now: now)
         }
+        var shown = counters
+        shown.relayedPaths = UInt64(relay?.count ?? 0)
+        shown.relayedBytes = relay?.bytes ?? 0
         return StatusShape.document(
-            pid: Environment.processID, uptime: now - startedAt, version: Version.text, counters: counters,
+            pid: Environment.processID, uptime: now - startedAt, version: Version.text, counters: shown,
             services: services)
     }
 }

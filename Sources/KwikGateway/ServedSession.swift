@@ -41,15 +41,22 @@ final class ServedSession {
         driver.role = { [unowned self] action in self.perform(action) }
     }
 
+    private static let refused: Int32 = 111
+
     private func perform(_ action: Action) {
         switch action {
         case .connect(let stream, let options):
+            guard let target = service.backend else {
+                // The core opens no stream where there is no origin and no replica.
+                driver.input(.backendRefused(stream, errno: Self.refused))
+                return
+            }
             let backend = Backend(stream: stream, driver: driver)
             backends[stream] = backend
             guard let introduction = introduction(stream, options) else {
                 return driver.input(.backendRefused(stream, errno: Self.inputOutput))
             }
-            backend.connect(to: service.backend, options: options, introduction: introduction, loop: loop)
+            backend.connect(to: target, options: options, introduction: introduction, loop: loop)
         case .deliver(let stream): backends[stream]?.deliver()
         case .accept(let stream): backends[stream]?.accept()
         case .endLocal(let stream, let end): backends[stream]?.end(end)

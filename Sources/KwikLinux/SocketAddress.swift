@@ -159,6 +159,13 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         return plain.family == AF_INET6 && high == 0 && low == 1
     }
 
+    /// 169.254.0.0/16 (RFC 3927) or fe80::/10.
+    public var isLinkLocal: Bool {
+        let plain = unmapped
+        if plain.family == AF_INET { return plain.low >> 16 == 0xa9fe }
+        return plain.family == AF_INET6 && high >> 54 == 0xfe80 >> 6
+    }
+
     /// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) as the IPv4 address it means; any other as it is.
     public var unmapped: SocketAddress {
         guard family == AF_INET6, high == 0, low >> 32 == 0xffff else { return self }

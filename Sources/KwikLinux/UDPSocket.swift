@@ -30,10 +30,13 @@ public final class UDPSocket {
     private static let maximalSegments = 64
     private static let maximalSend = 65_507
 
-    /// Port 0 takes any. The IPv6 wildcard serves IPv4 too, with mapped addresses.
-    public init(binding address: SocketAddress) throws(Errno) {
+    /// Port 0 takes any. The IPv6 wildcard serves IPv4 too, with mapped addresses. `device`: the interface
+    /// that all datagrams come and go by, whatever the routes say.
+    public init(binding address: SocketAddress, device: String? = nil) throws(Errno) {
         let fd = try unsafe address.withSockaddr { pointer, length throws(Errno) in
-            try unsafe checked(kwik_udp_open(pointer, length))
+            guard let device else { return try unsafe checked(kwik_udp_open(pointer, length, nil)) }
+            // withCString passes on no typed error.
+            return try checked(unsafe device.withCString { unsafe kwik_udp_open(pointer, length, $0) })
         }
         guard let local = StreamSocket.localAddress(fd) else {
             let failure = Errno.last

@@ -9,6 +9,22 @@ public struct ConnectRequest: Sendable {
     public let uid: UInt32
     /// What the program has set on its socket so far and the backend's socket should have too.
     public let options: SocketOptions
+    public let binding: SocketBinding
+}
+
+/// What a program has bound its socket to before it connects: it means one interface and no other.
+public struct SocketBinding: Hashable, Sendable {
+    /// SO_BINDTODEVICE.
+    public var device: String?
+    /// bind(2) to a local address.
+    public var address: SocketAddress?
+
+    public init(device: String? = nil, address: SocketAddress? = nil) {
+        self.device = device
+        self.address = address
+    }
+
+    public static let none = SocketBinding()
 }
 
 public enum Verdict: Equatable, Sendable {
@@ -24,7 +40,7 @@ enum NativeReason: Error, Equatable, CustomStringConvertible {
     case otherNamespace
     /// Connected, listening, or under way already.
     case notFresh
-    /// To an address or a device: Kwik's paths do not comply.
+    /// To an address, without a port: there is none to show.
     case bound
     case marked
     /// MSG_ZEROCOPY or time stamps: their notices come by the socket's error queue.
@@ -38,7 +54,7 @@ enum NativeReason: Error, Equatable, CustomStringConvertible {
         case .notTCP: "no TCP socket"
         case .otherNamespace: "a socket of another network namespace"
         case .notFresh: "a socket that is in use"
-        case .bound: "bound to an address or a device"
+        case .bound: "bound to an address without a port"
         case .marked: "it has a firewall mark"
         case .errorQueue: "it asks for zero-copy or time stamps"
         case .noLocalAddress(let errno): "no local address: \(errno)"

@@ -33,6 +33,7 @@ public final class ProgramConnection {
     public let options: SocketOptions
     /// The port that the program sees as its own.
     public var localPort: UInt16 { shadow.local.port }
+    public var binding: SocketBinding { shadow.binding }
     /// Called when the socket may have bytes or room, edge-triggered. While pending: `hangup` when the
     /// program gave up.
     public var onReadiness: (Readiness) -> Void = { _ in }

@@ -221,7 +221,7 @@ public final class ProgramDoor {
             let credentials = conversation.credentials
             let question = ConnectRequest(
                 destination: destination, pid: credentials.pid, uid: credentials.uid,
-                options: shadow.snapshot)
+                options: shadow.snapshot, binding: shadow.binding)
             guard decide(question) == .serve else { return .native(nil) }
             do throws(Errno) {
                 return .taken(try ProgramConnection(

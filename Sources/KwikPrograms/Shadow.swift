@@ -9,6 +9,7 @@ final class Shadow {
     let cookie: UInt64
     let destination: SocketAddress
     let local: SocketAddress
+    let binding: SocketBinding
 
     /// Takes the descriptor over, also when it throws: a hostile program may send anything for T.
     /// Reserves a port on all addresses, which binds T to none: it can still go native from any.
@@ -17,11 +18,17 @@ final class Shadow {
         self.destination = destination
         var cookie: UInt64 = 0
         var local = destination
+        var binding = SocketBinding.none
         do throws(NativeReason) {
             try Self.check(descriptor, destination, namespace)
+            binding = Self.binding(of: descriptor)
             do throws(Errno) {
                 cookie = try UnixSocket.cookie(descriptor)
-                local = try UDPSocket.source(towards: destination)
+                if let address = binding.address {
+                    local = address
+                } else {
+                    local = try UDPSocket.source(towards: destination, device: binding.device)
+                }
                 local.port = try Self.reservePort(descriptor)
             } catch {
                 throw .noLocalAddress(error)
@@ -33,6 +40,7 @@ final class Shadow {
         }
         self.cookie = cookie
         self.local = local
+        self.binding = binding
     }
 
     deinit { close() }
@@ -91,23 +99,36 @@ final class Shadow {
         guard let own = try? UnixSocket.namespaceCookie(fd), own == namespace else { throw .otherNamespace }
         let info = try? StreamSocket.getOption(fd, Int32(IPPROTO_TCP), TCP_INFO, capacity: 8)
         guard info?.first == tcpClosed else { throw .notFresh }
-        let device = try? StreamSocket.getOption(fd, SOL_SOCKET, SO_BINDTODEVICE, capacity: Int(IFNAMSIZ))
-        guard device?.isEmpty ?? true else { throw .bound }
         guard option(SO_MARK, or: 0) == 0 else { throw .marked }
         // Completions and time stamps come by the socket's error queue, which only TCP fills.
         guard option(SO_ZEROCOPY, or: 0) == 0, option(SO_TIMESTAMPING, or: 0) == 0 else { throw .errorQueue }
-        guard let local = StreamSocket.localAddress(fd), local.isWildcard else { throw .bound }
         if destination.unmapped.family != destination.family {
             let onlyVersion6 = try? StreamSocket.intOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY)
             guard onlyVersion6 == 0 else { throw .notTCP }
         }
     }
 
-    /// Bound to the wildcard by the program, its port counts; else any.
+    private static func binding(of fd: Int32) -> SocketBinding {
+        var binding = SocketBinding.none
+        let name = try? StreamSocket.getOption(fd, SOL_SOCKET, SO_BINDTODEVICE, capacity: Int(IFNAMSIZ))
+        if let name, !name.isEmpty {
+            binding.device = String(decoding: name.prefix { byte in byte != 0 }, as: UTF8.self)
+        }
+        if let local = StreamSocket.localAddress(fd), !local.isWildcard { binding.address = local }
+        return binding
+    }
+
+    /// Bound by the program, its port counts; else any.
     private static func reservePort(_ fd: Int32) throws(Errno) -> UInt16 {
         guard let bound = StreamSocket.localAddress(fd) else { throw Errno.last }
         if bound.port != 0 { return bound.port }
+        // Bound to an address with IP_BIND_ADDRESS_NO_PORT: the port would come with the connect that T does
+        // not make.
+        let level = Int32(IPPROTO_IP)
+        let waits = (try? StreamSocket.intOption(fd, level, IP_BIND_ADDRESS_NO_PORT)) ?? 0
+        if waits != 0 { try StreamSocket.setOption(fd, level, IP_BIND_ADDRESS_NO_PORT, 0) }
         try StreamSocket.bind(fd, to: bound)
+        if waits != 0 { try StreamSocket.setOption(fd, level, IP_BIND_ADDRESS_NO_PORT, waits) }
         return StreamSocket.localAddress(fd)?.port ?? 0
     }
 }

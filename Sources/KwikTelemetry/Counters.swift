@@ -9,6 +9,9 @@ public struct Counters: Hashable, Sendable {
     /// Gateway: sessions begun, hellos refused.
     public var sessions: UInt64 = 0
     public var refusedHellos: UInt64 = 0
+    /// Gateway: paths that it forwards now; bytes that it has forwarded, both ways.
+    public var relayedPaths: UInt64 = 0
+    public var relayedBytes: UInt64 = 0
 
     public private(set) var streamsOpened: UInt64 = 0
     public private(set) var streamsClosed: UInt64 = 0
@@ -68,7 +71,8 @@ public struct Counters: Hashable, Sendable {
     public var json: JSON {
         let all: [(String, UInt64)] = [
             ("connects", connects), ("served", served), ("native", native), ("sessions", sessions),
-            ("refused_hellos", refusedHellos), ("streams_opened", streamsOpened),
+            ("refused_hellos", refusedHellos), ("relayed_paths", relayedPaths),
+            ("relayed_bytes", relayedBytes), ("streams_opened", streamsOpened),
             ("streams_closed", streamsClosed),
             ("streams_aborted", streamsAborted), ("bytes_received", bytesReceived), ("bytes_sent", bytesSent),
             ("backends_refused", backendsRefused), ("paths_activated", pathsActivated),

@@ -29,6 +29,8 @@ public enum StatusShape {
         public var report: SessionReport
         /// The program behind a stream; nil: not known (as at a gateway).
         public var program: (StreamID) -> Int32?
+        /// The interface or relay that a path leaves by; nil: not known (as at a gateway).
+        public var via: (PathName) -> String? = { _ in nil }
 
         public init(report: SessionReport, program: @escaping (StreamID) -> Int32? = { _ in nil }) {
             self.report = report
@@ -58,6 +60,12 @@ public enum StatusShape {
         name: String, policy: String?, servers: [Server], sessions: [Session], finished: [JSON], now: Instant
     ) -> JSON {
         let paths = sessions.flatMap(\.report.paths)
+        let shownPaths = sessions.flatMap { session in
+            let spare = session.report.spare
+            return session.report.paths.map {
+                path($0, via: session.via($0.name), isSpare: $0.path == spare, name: serverName)
+            }
+        }
         let trust = sessions.flatMap(\.report.servers)
         func serverName(_ id: ServerID) -> String { servers.first { $0.id == id }?.name ?? "\(id.value)" }
         let streams = sessions.flatMap { session in
@@ -66,7 +74,7 @@ public enum StatusShape {
         return .object([
             ("name", .string(name)), ("policy", JSON(policy)),
             ("servers", .array(servers.map { server($0, paths: paths, trust: trust, now: now) })),
-            ("paths", .array(paths.map { path($0, name: serverName) })),
+            ("paths", .array(shownPaths)),
             ("streams", .array(streams)), ("finished_streams", .array(Array(finished.suffix(finishedLimit)))),
         ])
     }
@@ -86,14 +94,17 @@ public enum StatusShape {
         ])
     }
 
-    private static func path(_ report: PathReport, name: (ServerID) -> String) -> JSON {
+    private static func path(
+        _ report: PathReport, via: String?, isSpare: Bool, name: (ServerID) -> String
+    ) -> JSON {
         .object([
             ("id", .integer(Int64(report.path.value))), ("server", .string(name(report.server))),
-            ("kind", .string(report.kind.rawValue)), ("state", .string(report.state.rawValue)),
+            ("kind", .string(report.kind.rawValue)), ("via", JSON(via)),
+            ("state", .string(report.state.rawValue)),
             ("rtt_ms", .number(round(report.srtt.milliseconds, digits: 2))),
             ("rate_mbps", .number(round(report.rate * 8e-6, digits: 2))),
             ("received_bytes", JSON(report.received)), ("sent_bytes", JSON(report.sent)),
-            ("streams", JSON(report.streams)),
+            ("streams", JSON(report.streams)), ("spare", .bool(isSpare)),
         ])
     }
 

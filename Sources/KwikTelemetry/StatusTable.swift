@@ -57,15 +57,18 @@ public enum StatusTable {
 
     private static func paths(_ service: JSON) -> Table {
         var table = Table([
-            "PATH", "SERVER", "KIND", "STATE", ">RTT", ">RATE", ">RECEIVED", ">SENT", ">STREAMS",
+            "PATH", "SERVER", "KIND", "VIA", "STATE", ">RTT", ">RATE", ">RECEIVED", ">SENT", ">STREAMS",
         ])
         for path in service["paths"]?.elements ?? [] {
+            let isSpare = if case .bool(true)? = path["spare"] { true } else { false }
             table.add([
                 integer(path["id"]), path["server"]?.text ?? "", path["kind"]?.text ?? "",
+                path["via"]?.text ?? "-",
                 path["state"]?.text ?? "",
                 fixed(path["rtt_ms"]?.number ?? 0, digits: 1) + " ms",
                 fixed(path["rate_mbps"]?.number ?? 0, digits: 1) + " Mbit/s", bytes(path["received_bytes"]),
-                bytes(path["sent_bytes"]), integer(path["streams"]),
+                bytes(path["sent_bytes"]),
+                isSpare ? "spare" : integer(path["streams"]),
             ])
         }
         return table

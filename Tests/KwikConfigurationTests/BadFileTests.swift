@@ -73,11 +73,16 @@ private func gateway(_ line: String = "", service: String = "") -> String {
     """
 }
 
+/// A gateway that relays.
+private func relay(_ lines: String) -> String {
+    gateway(service: "[relay]\n\(lines)").replacing("[\"origin\"]", with: "[\"relay\", \"origin\"]")
+}
+
 private let badEngines: [(text: String, problem: String)] = [
     (
         "[engine]\nmax_path = 3",
         "2:1: unknown key 'max_path' in [engine]; known are client_id, idle_path_timeout, "
-            + "log_level, max_paths, runtime_dir, state_dir"
+            + "interfaces, log_level, max_paths, runtime_dir, state_dir"
     ),
     ("engine = 3", "1:10: [engine] must be a table, this is an integer"),
     ("[gateway]", "1:2: unknown key 'gateway' in the file; known are engine, service"),
@@ -96,6 +101,24 @@ private let badEngines: [(text: String, problem: String)] = [
     (
         "[engine]\nidle_path_timeout = \"2 h\"",
         "2:21: 'idle_path_timeout' must be 1 s ... 3600 s, this is \"2 h\""
+    ),
+    ("[engine]\ninterfaces = \"eth0\"", "2:14: 'interfaces' must be an array, this is a string"),
+    ("[engine]\ninterfaces = []", "2:14: 'interfaces' is empty"),
+    (
+        "[engine]\ninterfaces = [\"eth0\", \"auto\"]",
+        "2:23: 'interfaces' holds either \"auto\" alone or names of interfaces"
+    ),
+    (
+        "[engine]\ninterfaces = [\"eth0\", \"eth0\"]",
+        "2:23: 'interfaces' names an interface twice: \"eth0\""
+    ),
+    (
+        "[engine]\ninterfaces = [\"eth 0\"]",
+        "2:15: 'interfaces' holds what is no name of an interface: \"eth 0\""
+    ),
+    (
+        service("interfaces = [\"a-name-of-16-bytes\"]"),
+        "3:15: 'interfaces' holds what is no name of an interface: \"a-name-of-16-bytes\""
     ),
     ("[engine]\nruntime_dir = \"\"", "2:15: 'runtime_dir' is empty"),
     ("[engine]\nruntime_dir = \"a\\u0000b\"", "2:15: 'runtime_dir' holds a control character"),
@@ -152,7 +175,7 @@ private let badEngines: [(text: String, problem: String)] = [
     (
         service("colour = 3"),
         "3:1: unknown key 'colour' in [[service]]; known are addresses, ca, certificate, "
-            + "congestion, key, name, policy, replicas, server, token, token_file"
+            + "congestion, interfaces, key, name, policy, replicas, server, token, token_file"
     ),
     ("[[service]]\nname = \"192.0.2.1:80\"", "1:1: 'server' is missing in [[service]]"),
     (
@@ -163,11 +186,11 @@ private let badEngines: [(text: String, problem: String)] = [
     (server("name = \"a\"\naddress = \"192.0.2.1:0\"\nroles = [\"origin\"]"), "5:11: 'address' has port 0"),
     (
         server("name = \"a\"\naddress = \"192.0.2.1:1\"\nroles = [\"relay\"]"),
-        "6:10: 'roles' can't hold \"relay\" in this version"
+        "1:1: no [[service.server]] of \"192.0.2.1:80\" has the role \"origin\""
     ),
     (
         server("name = \"a\"\naddress = \"192.0.2.1:1\"\nroles = [\"king\"]"),
-        "6:10: 'roles' may hold \"origin\" and \"replica\", this is \"king\""
+        "6:10: 'roles' may hold \"origin\", \"replica\" and \"relay\", this is \"king\""
     ),
     (
         server("name = \"a\"\naddress = \"192.0.2.1:1\"\nroles = [\"origin\"]\npin = \"sha256//AAAA\""),
@@ -254,6 +277,45 @@ private let badGateways: [(text: String, problem: String)] = [
         "13:8: 'name' is used twice: \"www.example.net:80\""
     ),
     (
+        gateway(service: "[relay]\nallow = [\"192.0.2.1:1\"]"),
+        "1:1: [relay] is of no use: no [[service]] has the role \"relay\""
+    ),
+    (
+        gateway().replacing("[\"origin\"]", with: "[\"origin\", \"relay\"]"),
+        "7:1: the role \"relay\" needs a table [relay] that says what may be reached through it"
+    ),
+    (relay("allow = []"), "13:9: 'allow' is empty"),
+    (relay("max_rate = \"1 Gbit/s\""), "12:1: 'allow' is missing in [relay]"),
+    (
+        relay("allow = [\"www:80\"]"),
+        "13:10: 'allow' must be \"address:port\" with a literal address, this is \"www:80\""
+    ),
+    (relay("allow = [\"192.0.2.1:0\"]"), "13:10: 'allow' holds an address with port 0"),
+    (
+        relay("allow = [\"0.0.0.0:4433\"]"),
+        "13:10: 'allow' holds an address that is no single machine's: 0.0.0.0:4433"
+    ),
+    (
+        relay("allow = [\"192.0.2.1:1\", \"[ff02::1]:4433\"]"),
+        "13:25: 'allow' holds an address that is no single machine's: [ff02::1]:4433"
+    ),
+    (
+        relay("allow = [\"192.0.2.1:1\", \"192.0.2.1:1\"]"),
+        "13:25: 'allow' holds an address twice: 192.0.2.1:1"
+    ),
+    (
+        relay("allow = [\"192.0.2.1:1\"]\nmax_paths = 0"),
+        "14:13: 'max_paths' must be 1 ... 64, this is 0"
+    ),
+    (
+        relay("allow = [\"192.0.2.1:1\"]\ndeny = []"),
+        "14:1: unknown key 'deny' in [relay]; known are allow, max_paths, max_rate"
+    ),
+    (
+        relay("allow = [\"192.0.2.1:1\"]").replacing("[\"relay\", \"origin\"]", with: "[\"relay\"]"),
+        "9:11: 'backend' is of no use where \"relay\" is the only role"
+    ),
+    (
         String(gateway().prefix { $0 != "w" }.dropLast("[[service]]\nname = \"".count)),
         "1:1: '[[service]]' is missing in the file"
     ),
@@ -277,6 +339,7 @@ private let badGateways: [(text: String, problem: String)] = [
     @Test func whatThoseTablesChangeIsGoodOtherwise() throws {
         #expect(try engineProblem(service("")) == nil)
         #expect(try gatewayProblem(gateway()) == nil)
+        #expect(try gatewayProblem(relay("allow = [\"192.0.2.1:4433\"]")) == nil)
     }
 
     @Test func aMissingFileIsNamed() {

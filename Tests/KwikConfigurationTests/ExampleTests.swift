@@ -43,7 +43,7 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(web.token == "a-long-random-secret")
         #expect(web.authorities == nil)
         #expect(web.servers.map(\.name) == ["a.example.net", "b.example.net"])
-        #expect(web.servers.map(\.roles) == [[.origin, .replica], [.replica]])
+        #expect(web.servers.map(\.roles) == [[.origin, .replica], [.replica, .relay]])
         #expect(web.servers.map(\.address.port) == [4433, 4433])
         #expect(web.servers.map(\.pin) == [nil, Array(0..<32)])
         let database = configuration.services[1]
@@ -72,7 +72,9 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(configuration.services.map(\.name) == ["www.example.net:80", "db.example.net:5432"])
         let web = configuration.services[0]
         #expect(web.backend == .tcp(try #require(AddressAndPort(parsing: "127.0.0.1:80"))))
-        #expect(web.roles == [.origin, .replica])
+        #expect(web.roles == [.origin, .replica, .relay])
+        #expect(configuration.relay?.allow.map(\.description) == ["198.51.100.20:4433"])
+        #expect(configuration.relay?.maxRate == 25_000_000 && configuration.relay?.maxPaths == 4)
         #expect(web.tokens == ["a-long-random-secret", "another-one"])
         #expect(web.maxWindow == 8 << 20)
         #expect(web.maxStreams == 500)

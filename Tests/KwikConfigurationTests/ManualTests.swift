@@ -78,6 +78,8 @@ private func gateway(_ text: String) throws -> Set<String> {
             x = 1
             """
         #expect(terms["The [[service]] table"] == (try gateway(head + service)))
+        let relay = "[relay]\nallow = [\"192.0.2.1:1\"]\nx = 1\n"
+        #expect(terms["The [relay] table"] == (try gateway(head + relay)))
     }
 
     @Test func kwikctlsManualAndCompletionHaveEveryVerbAndOption() throws {

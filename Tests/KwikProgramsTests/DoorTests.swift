@@ -99,13 +99,11 @@ private func connectRequest(to destination: SocketAddress = anywhere) -> [UInt8]
         #expect(unsafe pipe(&pipes) == 0)
         let listening = try StreamSocket.listen(on: SocketAddress(parsing: "127.0.0.1:0")!)
         let connected = try StreamSocket.connect(to: #require(StreamSocket.localAddress(listening)))
-        let bound = tcp()
-        try StreamSocket.bind(bound, to: SocketAddress(parsing: "127.0.0.1:0")!)
         let datagrams = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
         let zeroCopy = tcp()
         try StreamSocket.setOption(zeroCopy, SOL_SOCKET, SO_ZEROCOPY, 1)
         let others = [
-            pair.0, pair.1, pipes[0], pipes[1], listening, connected, bound, datagrams, zeroCopy,
+            pair.0, pair.1, pipes[0], pipes[1], listening, connected, datagrams, zeroCopy,
             tcp(AF_INET6),
         ]
         defer { for fd in others { close(fd) } }
@@ -117,6 +115,25 @@ private func connectRequest(to destination: SocketAddress = anywhere) -> [UInt8]
         #expect(bench.asked.isEmpty)
         #expect(bench.lines.count == others.count)
         #expect(bench.served == 0)
+    }
+
+    @Test func whatASocketIsBoundToIsTold() throws {
+        let bench = try Bench()
+        let bound = tcp()
+        try StreamSocket.bind(bound, to: SocketAddress(parsing: "127.0.0.1:0")!)
+        let portless = tcp()
+        try StreamSocket.setOption(portless, Int32(IPPROTO_IP), IP_BIND_ADDRESS_NO_PORT, 1)
+        try StreamSocket.bind(portless, to: SocketAddress(parsing: "127.0.0.1:0")!)
+        #expect(StreamSocket.localAddress(portless)?.port == 0)
+        let device = tcp()
+        try StreamSocket.setOption(device, SOL_SOCKET, SO_BINDTODEVICE, bytes: Array("lo".utf8))
+        let free = tcp()
+        defer { for fd in [bound, portless, device, free] { close(fd) } }
+        for fd in [bound, portless, device, free] { _ = try bench.conversation().ask(connectRequest(), [fd]) }
+        #expect(bench.asked.map(\.binding) == [
+            SocketBinding(address: StreamSocket.localAddress(bound)),
+            SocketBinding(address: SocketAddress(parsing: "127.0.0.1:0")), SocketBinding(device: "lo"), .none,
+        ])
     }
 
     @Test func theEngineDecides() throws {

@@ -37,7 +37,15 @@ private var report: SessionReport {
         PathReport(
             path: PathID(2), name: PathName(server: ServerID(2)), kind: .direct, state: .suspect,
             srtt: .milliseconds(150), rate: 0, received: 1_023, sent: 0, streams: 0),
+        PathReport(
+            path: PathID(3), name: PathName(server: ServerID(1), interface: InterfaceID(3)),
+            kind: .interface, state: .active, srtt: .milliseconds(20), rate: 0, received: 0, sent: 0,
+            streams: 0),
+        PathReport(
+            path: PathID(4), name: PathName(server: ServerID(1), relay: ServerID(2)), kind: .relay,
+            state: .active, srtt: .milliseconds(30), rate: 1_000_000, received: 0, sent: 2_048, streams: 1),
     ]
+    report.spare = PathID(3)
     report.streams = [stream(4, delivered: 3 << 30), stream(8, delivered: 0)]
     report.servers = [
         ServerTrustReport(server: ServerID(1), score: 1, quarantinedUntil: nil),
@@ -51,7 +59,11 @@ private var status: JSON {
     counters.connects = 12
     counters.served = 10
     counters.native = 2
-    let session = StatusShape.Session(report: report) { $0 == StreamID(4) ? 4_711 : nil }
+    var session = StatusShape.Session(report: report) { $0 == StreamID(4) ? 4_711 : nil }
+    session.via = { name in
+        if name.relay != nil { return "b.example.net" }
+        return name.interface == .any ? nil : "wlan0"
+    }
     let finished = [StatusShape.stream(stream(2, delivered: 2_048), program: 99) { _ in "a.example.net" }]
     let web = StatusShape.service(
         name: "www.example.net:80", policy: "fail", servers: servers, sessions: [session], finished: finished,

@@ -199,6 +199,7 @@ class Server:
     def __init__(self, lab, name, backend_port, gateway_port):
         self.lab, self.name = lab, name
         self.backend_port, self.gateway_port = backend_port, gateway_port
+        self.address = "127.0.0.1"
         self.directory = lab.directory / name
         self.files = self.directory / "files"
         self.files.mkdir(parents=True)
@@ -212,6 +213,7 @@ class Server:
         self.service = {"name": lab.service, "backend": f"127.0.0.1:{backend_port}",
                         "backend_sees": "gateway", "roles": ["origin", "replica"], "tokens": [TOKEN]}
         self.services = [self.service]
+        self.relay = None
 
     def start_nginx(self, options=""):
         configuration = self.directory / "nginx.conf"
@@ -239,6 +241,8 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
     def start_gateway(self):
         configuration = self.directory / "gateway.toml"
         text = "[gateway]\n" + table(self.settings)
+        if self.relay:
+            text += "\n[relay]\n" + table(self.relay)
         text += "".join("\n[[service]]\n" + table(service) for service in self.services)
         configuration.write_text(text, encoding="utf-8")
         self.gateway = self.lab.daemon(
@@ -315,6 +319,10 @@ class Lab:
     def __exit__(self, *_):
         self.close()
 
+    def at_client(self, argv):
+        """The command that runs `argv` on the client's machine: here it is this one."""
+        return argv
+
     def close(self):
         """Ends every process and removes every file; a second interrupt does not cut this short."""
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -390,7 +398,7 @@ class Lab:
         text = ("[engine]\n" + table(engine) + "\n" if engine else "") + "[[service]]\n" + table(service)
         for server in servers:
             text += "\n[[service.server]]\n" + table({
-                "name": server.name, "address": f"127.0.0.1:{server.gateway_port}",
+                "name": server.name, "address": f"{server.address}:{server.gateway_port}",
                 "roles": server.service["roles"], "pin": getattr(server, "pin", None)})
         return text
 
@@ -399,7 +407,8 @@ class Lab:
         configuration = self.directory / "engine.toml"
         text = self.engine_text(servers or self.servers, service, engine)
         configuration.write_text(text, encoding="utf-8")
-        self.engine = self.daemon("kwikd", [BUILD / "kwikd", "--foreground", "--config", configuration],
+        command = self.at_client([BUILD / "kwikd", "--foreground", "--config", configuration])
+        self.engine = self.daemon("kwikd", command,
                                   env=self.environment(shim=False))
         self.engine.ready(lambda: self.ctl("status", "--json").returncode == 0, "no answer to kwikctl status")
 
@@ -422,12 +431,12 @@ class Lab:
     def run(self, argv, shim=True, timeout=60, **options):
         """A program to its end, under the shim; its result with bytes of output."""
         env = dict(self.environment(shim), **options.pop("env", {}))
-        return subprocess.run([str(word) for word in argv], env=env, timeout=timeout,
+        return subprocess.run([str(word) for word in self.at_client(argv)], env=env, timeout=timeout,
                               **{"capture_output": True, "stdin": subprocess.DEVNULL, **options})
 
     def start(self, argv, shim=True, **options):
         """A program that goes on, under the shim; the caller waits for it."""
-        return subprocess.Popen([str(word) for word in argv], env=self.environment(shim),
+        return subprocess.Popen([str(word) for word in self.at_client(argv)], env=self.environment(shim),
                                 **{"stdin": subprocess.DEVNULL, **options})
 
     def log_tails(self, lines=8):

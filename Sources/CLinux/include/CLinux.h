@@ -19,11 +19,31 @@ struct kwik_datagrams {
     uint8_t ecn;
 };
 
-int kwik_udp_open(const struct sockaddr *address, socklen_t length);
+// device: the interface that all datagrams come and go by; NULL: the routes decide.
+int kwik_udp_open(const struct sockaddr *address, socklen_t length, const char *device);
 ssize_t kwik_udp_receive(int fd, void *buffer, size_t size, struct kwik_datagrams *result);
 // segment 0: one datagram. from may be NULL.
 ssize_t kwik_udp_send(int fd, const void *bytes, size_t count, uint16_t segment, const struct sockaddr *to,
                       socklen_t to_length, const struct sockaddr *from, uint8_t ecn);
+
+// Links and routes
+
+// A socket that is readable after links, addresses, routes or rules have changed.
+int kwik_netlink_watch(void);
+// 1: something has changed since the last call.
+int kwik_netlink_drain(int fd);
+
+struct kwik_route {
+    uint32_t interface; // 0: several, taking turns
+    int is_local;       // to this machine itself
+    unsigned char source[28]; // a sockaddr_in or sockaddr_in6 with port 0; its family 0: not told
+};
+
+// The route that packets to `to` take: a sockaddr_in or sockaddr_in6, as is from, which may be NULL.
+// interface 0: any. exact: only what stands in the routing tables, where IPv4 otherwise takes everything for
+// a neighbour on an interface that is named.
+int kwik_route_find(const void *to, const void *from, uint32_t interface, int exact,
+                    struct kwik_route *found);
 
 // Streams and local sockets
 

@@ -13,7 +13,25 @@ extension ClientSession {
         }
         for stream in streams { report.streams.append(streamReport(stream)) }
         report.servers = trust.report(now: now)
+        report.spare = spare(report.paths)
         return report
+    }
+
+    /// Who would take over: a path to the server that most streams rest on, else to another origin, the
+    /// quickest first.
+    private func spare(_ reports: [PathReport]) -> PathID? {
+        let idle = paths.filter { path in
+            path.isActive && reports.contains { $0.path == path.id && $0.streams == 0 }
+        }
+        let primaries = streams.compactMap(\.primary)
+        func worth(_ path: ClientPath) -> Int {
+            if primaries.contains(path.server) { return 2 }
+            return path.traits.roles.contains(.origin) ? 1 : 0
+        }
+        let best = idle.max {
+            worth($0) != worth($1) ? worth($0) < worth($1) : $0.sample.srtt > $1.sample.srtt
+        }
+        return primaries.isEmpty ? nil : best.flatMap { worth($0) > 0 ? $0.id : nil }
     }
 
     /// One stream's figures; those of a released one until the next tick.

@@ -3,6 +3,8 @@ public struct SessionReport: Sendable {
     public var paths: [PathReport] = []
     public var streams: [StreamReport] = []
     public var servers: [ServerTrustReport] = []
+    /// An active path that no stream uses and that is the first to take over; nil: none.
+    public var spare: PathID?
     public init() {}
 }
 

@@ -1,0 +1,218 @@
+"""Paths of every kind: by several interfaces to one server, through relays, and what a program binds to."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+from kwiklab import BUILD, wait_until
+from kwiktest import LabCase, MEBIBYTE, content
+from pathlab import EVERYWHERE, PathLab, can_make_namespaces
+
+HERE = pathlib.Path(__file__).resolve().parent
+RATE = "40mbit"
+SIZE = 12 * MEBIBYTE
+
+
+@unittest.skipUnless(can_make_namespaces(), "network namespaces can only be made by root")
+class PathCase(LabCase):
+    servers = 1
+    rate = RATE
+
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = PathLab(rate=cls.rate)
+        try:
+            cls.lab.add_servers(cls.servers)
+            cls.prepare()
+            cls.lab.start_servers()
+            cls.lab.start_engine(engine={"log_level": "debug"})
+        except BaseException:
+            print(cls.lab.log_tails())
+            cls.lab.close()
+            raise
+
+    def direct(self, server=0):
+        return (self.lab.servers[server].name, "direct", "l0")
+
+    def other(self, server=0):
+        return (self.lab.servers[server].name, "interface", "l1")
+
+    def received(self):
+        return {name: path["received_bytes"] for name, path in self.lab.paths().items()}
+
+
+class Interfaces(PathCase):
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "interfaces")
+        cls.lab.put("file", cls.truth)
+        cls.lab.put("little", b"little")
+
+    def test_there_is_a_path_by_each_interface_and_one_is_spare(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        program = self.lab.start(["python3", "-c", f"import socket, sys\n"
+                                  f"s = socket.create_connection(('{EVERYWHERE}', {self.lab.service_port}))\n"
+                                  f"print('up', flush=True); sys.stdin.read()"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.assertEqual(program.stdout.readline(), b"up\n")
+        paths = self.lab.paths()
+        self.assertEqual(sorted(path["spare"] for path in paths.values()), [False, True], paths)
+        program.communicate(timeout=10)
+
+    def test_a_link_that_goes_takes_its_path_and_one_that_comes_brings_it(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.curl("file")))
+        thread.start()
+        wait_until(lambda: sum(self.received().values()) > MEBIBYTE, "the transfer has begun")
+        self.lab.down("l0")
+        self.lab.wait_for_paths(self.other(), seconds=1)
+        self.lab.up("l0")
+        wait_until(lambda: len(self.lab.paths()) == 2, "the path is back", 1)
+        thread.join()
+        self.assert_same(got[0], self.truth)
+
+    def test_a_link_that_falls_silent_is_left_for_the_other(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.curl("file")))
+        thread.start()
+        wait_until(lambda: sum(self.received().values()) > MEBIBYTE, "the transfer has begun")
+        self.lab.silence("l0")
+        try:
+            thread.join()
+        finally:
+            self.lab.resume()
+        self.assert_same(got[0], self.truth)
+        self.lab.wait_for_paths(self.direct(), self.other())
+
+    def test_a_program_that_binds_uses_that_interface_and_no_other(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        for option in ("if!l1", "host!10.81.1.1"):
+            before, served = self.received(), self.served()
+            self.assert_same(self.curl("file", "--interface", option), self.truth)
+            gained = {name: count - before[name] for name, count in self.received().items()}
+            self.assertGreaterEqual(gained[self.other()], SIZE, option)
+            self.assertEqual(gained[self.direct()], 0, option)
+            self.assertEqual(self.served(), served + 1)
+
+    def test_a_program_that_binds_where_no_path_leads_is_left_to_the_system(self):
+        self.assertEqual(self.curl("little"), b"little")
+        native = self.lab.status()["counters"]["native"]
+        words = ["curl", "-sS", "--max-time", "1", "--interface", "if!lo", self.lab.url("little")]
+        self.assertNotEqual(self.lab.run(words).returncode, 0)
+        self.assertEqual(self.lab.status()["counters"]["native"], native + 1)
+
+
+class Uploads(PathCase):
+    """The server's own receiver, so that bytes are counted where they arrive."""
+
+    @classmethod
+    def prepare(cls):
+        for server in cls.lab.servers:
+            server.start_nginx = lambda server=server: server.start_backend(
+                [sys.executable, HERE / "clients" / "upload.py", "serve", server.backend_port])
+
+    def test_an_upload_takes_both_interfaces(self):
+        sent = content(SIZE, "upload")
+        self.send(b"first")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        begun = time.monotonic()
+        self.assertEqual(self.send(sent), hashlib.sha256(sent).hexdigest())
+        took = time.monotonic() - begun
+        paths = self.lab.paths()
+        for name in (self.direct(), self.other()):
+            self.assertGreater(paths[name]["sent_bytes"], SIZE // 4, paths)
+        print(f"  upload of {SIZE >> 20} MiB over two links of {RATE}: {SIZE * 8e-6 / took:.1f} Mbit/s")
+
+    def send(self, content_):
+        words = [sys.executable, HERE / "clients" / "upload.py", "send", EVERYWHERE, self.lab.service_port]
+        result = self.lab.run(words, stdin=None, input=content_)
+        self.assertEqual(result.returncode, 0, result.stderr.decode(errors="replace"))
+        return result.stdout.decode().strip()
+
+
+class Relays(PathCase):
+    """Three servers; the second and third relay to the first, the third does nothing else."""
+
+    servers = 3
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "relays")
+        first, second, third = cls.lab.servers
+        cls.lab.put("file", cls.truth, [first])
+        cls.lab.put("little", b"little")
+        allow = [f"{EVERYWHERE}:{first.gateway_port}"]
+        second.service["roles"], second.relay = ["replica", "relay"], {"allow": allow}
+        third.service["roles"], third.relay = ["relay"], {"allow": allow}
+        for key in ("backend", "backend_sees"):
+            del third.service[key]
+        cls.names = [server.name for server in cls.lab.servers]
+
+    def through(self, relay):
+        return (self.names[0], "relay", self.names[relay])
+
+    def wait_for_relays(self):
+        wanted = {self.through(1), self.through(2)}
+        wait_until(lambda: wanted <= set(self.lab.paths()), "paths through relays")
+
+    def relayed(self, server):
+        words = [BUILD / "kwikctl", "--socket", server.directory / "run", "status", "--json"]
+        answer = self.lab.run(words, shim=False)
+        return json.loads(answer.stdout)["counters"]
+
+    def test_the_primary_is_reached_through_the_others_too(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.wait_for_relays()
+        for server in self.lab.servers[1:]:
+            self.assertGreaterEqual(self.relayed(server)["relayed_paths"], 1)
+
+    def test_a_transfer_goes_on_through_a_relay_when_nothing_else_is_left(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.wait_for_relays()
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.curl("file")))
+        thread.start()
+        wait_until(lambda: sum(self.received().values()) > MEBIBYTE, "the transfer has begun")
+        # What the client sends to the first server itself is lost without a word.
+        self.lab.silence_port(self.lab.servers[0].gateway_port)
+        try:
+            thread.join()
+            self.assert_same(got[0], self.truth)
+            relayed = [self.relayed(server)["relayed_bytes"] for server in self.lab.servers[1:]]
+            self.assertGreater(sum(relayed), SIZE // 4)
+        finally:
+            self.lab.resume()
+
+
+@unittest.skipUnless(can_make_namespaces(), "network namespaces can only be made by root")
+class RefusedRelay(PathCase):
+    servers = 2
+
+    @classmethod
+    def prepare(cls):
+        cls.lab.put("little", b"little")
+        second = cls.lab.servers[1]
+        second.service["roles"] = ["replica", "relay"]
+        second.relay = {"allow": [f"{EVERYWHERE}:1"]}
+
+    def test_who_is_not_allowed_is_not_relayed_to(self):
+        self.assertEqual(self.curl("little"), b"little")
+        wait_until(lambda: "not allowed" in self.lab.engine.text(), "the engine tells of the refusal")
+        self.assertEqual({name for name in self.lab.paths() if name[1] == "relay"}, set())
+        self.assertIn("relay refused", self.lab.servers[1].gateway.text())
+        self.assertEqual(self.curl("little"), b"little")
+
+
+if __name__ == "__main__":
+    unittest.main()
