@@ -34,7 +34,8 @@ PROGRAMS = ("kwikd", "kwik-gateway", "libkwik.so")
 ROUND = {"tcp": contenders.tcp, "mptcp": contenders.mptcp, "aria2": contenders.aria2,
          "kwik": contenders.kwik, "interfaces": contenders.interfaces}
 UPLOADS = {"upload_tcp": contenders.upload_tcp, "upload_one": contenders.upload_one,
-           "upload_interfaces": contenders.upload_interfaces}
+           "upload_interfaces": contenders.upload_interfaces, "upload_relay": contenders.upload_relay,
+           "upload_relays": contenders.upload_relays}
 # In the first round only.
 ONCE = {"single": contenders.single, "lied_to": contenders.lied_to}
 

@@ -13,7 +13,7 @@ import time
 from kwiklab import LabError
 from matrix.figures import arrivals_of, in_order_delays, progress_of, quantile, recoveries, series_of
 from matrix.network import EVERYWHERE
-from matrix.world import HTTP, MPTCP
+from matrix.world import HTTP, MPTCP, UPLOAD
 
 # For what was sent before to be over.
 SETTLE_SECONDS = 0.3
@@ -326,26 +326,31 @@ def attempt(contender, world, series):
             world.network.restore()
 
 
-def upload(world, keys, links):
-    """curl -T under the shim; the server compares. Sized for `links`. `keys`: of the engine's service."""
+def upload(world, service, servers, keys, links):
+    """curl -T under the shim; the backend compares. Sized for `links`, over each of which there must be a
+    path. `keys`: of the engine's service."""
     size = sum(world.cell.bytes_of_single(link) for link in links)
     name = world.file(size)
-    world.start_engine([(world.upload_service, [world.everywhere], keys)])
-    paths = warm(world, world.upload_service, len(links))
+    world.start_engine([(service, servers, keys)])
+    paths = warm(world, service, len(links))
     if paths < len(links):
-        return None
+        raise Failed(f"{paths} of {len(links)} paths are active")
     with Measured(world) as measured:
-        result = world.run(
-            ["curl", "-sS", "--fail", "-H", "Expect:", "-T", world.files / name, "-w",
-             "%{stderr}%{time_total}", f"http://{world.upload_service}/{name}"],
-            shim=True, timeout=patience(world.cell) + 4 * world.cell.seconds)
-    if result.returncode != 0:
-        raise Failed(f"curl -T: {result.stderr.strip()[-200:]}; {last_words(world)}")
-    meter, seconds = json.loads(result.stdout), float(result.stderr.split()[-1])
+        seconds, meter = curl_upload(world, f"http://{service}/{name}", world.files / name, True)
     if meter["bytes"] != size:
         raise Failed(f"{meter['bytes']} of {size} bytes arrived")
     return {"mbps": size * 8 / seconds / 1e6, "seconds": seconds, "corrupt": meter["corrupt"] >= 0,
-            **{"links": describe(measured, None, False, "up")["links"]}}
+            "links": describe(measured, None, False, "up")["links"]}
+
+
+def curl_upload(world, url, path, shim, *options):
+    """(seconds, what the backend says of it)."""
+    result = world.run(["curl", "-sS", "--fail", "-H", "Expect:", "-T", path, "-w",
+                        "%{stderr}%{time_total}", *options, url],
+                       shim=shim, timeout=patience(world.cell) + PATIENCE * world.cell.seconds)
+    if result.returncode != 0:
+        raise Failed(f"curl -T: {result.stderr.strip()[-200:]}; {last_words(world)}")
+    return float(result.stderr.split()[-1]), json.loads(result.stdout)
 
 
 def upload_tcp(world, _):
@@ -353,21 +358,32 @@ def upload_tcp(world, _):
     size = world.cell.bytes_of_single(world.cell.links[0])
     name = world.file(size)
     with Measured(world):
-        result = world.run(
-            ["curl", "-sS", "--fail", "-H", "Expect:", "-T", world.files / name, "-w",
-             "%{stderr}%{time_total}", "--interface", world.network.local(0),
-             f"http://{EVERYWHERE}:81/{name}"], timeout=patience(world.cell))
-    if result.returncode != 0:
-        raise Failed(f"curl -T: {result.stderr.strip()[-200:]}")
-    return {"mbps": size * 8 / float(result.stderr.split()[-1]) / 1e6,
-            "corrupt": json.loads(result.stdout)["corrupt"] >= 0}
+        seconds, meter = curl_upload(world, f"http://{EVERYWHERE}:{UPLOAD}/{name}", world.files / name, False,
+                                     "--interface", world.network.local(0))
+    return {"mbps": size * 8 / seconds / 1e6, "corrupt": meter["corrupt"] >= 0}
 
 
 def upload_one(world, _):
     """Kwik over the first link alone."""
-    return upload(world, {}, world.cell.links[:1])
+    return upload(world, world.upload_service, [world.everywhere], {"interfaces": ["link0"]},
+                  world.cell.links[:1])
 
 
 def upload_interfaces(world, _):
     """Kwik over all links to one server."""
-    return upload(world, {}, world.cell.links)
+    return upload(world, world.upload_service, [world.everywhere], {}, world.cell.links)
+
+
+def upload_by_relays(world, count):
+    relays = [server.entry(["relay"]) for server in world.servers[:count]]
+    return upload(world, world.hidden_service, [world.hidden, *relays], {}, world.cell.links[:count])
+
+
+def upload_relay(world, _):
+    """Kwik to a server that is reached through one other alone."""
+    return upload_by_relays(world, 1)
+
+
+def upload_relays(world, _):
+    """The same through one on each link."""
+    return upload_by_relays(world, len(world.cell.links))

@@ -26,6 +26,8 @@ LEAST_QUEUE = 16 * MTU
 DEVICE_QUEUE = 20000
 COMMAND_SECONDS = 10
 EVERYWHERE = "10.77.100.1"
+# Its answers do not find the client: it is reached through another server only.
+HIDDEN = "10.77.101.1"
 
 
 def compiled(name, sources, folder):
@@ -170,7 +172,8 @@ class Network:
         command("ip", "-n", namespace, "link", "set", "lo", "up")
 
     def _addresses(self):
-        command("ip", "-n", self.server, "address", "add", f"{EVERYWHERE}/32", "dev", "lo")
+        for address in (EVERYWHERE, HIDDEN):
+            command("ip", "-n", self.server, "address", "add", f"{address}/32", "dev", "lo")
         for i in range(len(self.links)):
             for namespace, own, other in ((self.client, 1, 2), (self.server, 2, 1)):
                 command("ip", "-n", namespace, "address", "add", f"10.77.{i}.{own}", "peer",
@@ -185,6 +188,11 @@ class Network:
                 command("ip", "-n", self.client, "route", "add", target, "dev", f"link{i}", "table", table)
             command("ip", "-n", self.client, "route", "add", "unreachable", "default", "table", table)
             command("ip", "-n", self.client, "rule", "add", "from", f"10.77.{i}.1", "lookup", table)
+
+        command("ip", "-n", self.client, "route", "add", f"{HIDDEN}/32", "dev", "link0", "src", self.local(0))
+        # After the table of the server's own addresses, where the relays are.
+        command("ip", "-n", self.server, "rule", "add", "from", HIDDEN, "to", "10.77.0.0/16", "blackhole",
+                "priority", "10")
 
     def _mptcp(self):
         """The server tells its other addresses, each on a link of its own; the client joins each once."""

@@ -106,11 +106,10 @@ def uploads(known):
         lines.append(f"uploads {cell.name}: TCP on the first link {number(figures.mbps('upload_tcp'))}, "
                      f"Kwik on it {one:.1f}")
         alike = len({(link.rate, link.rtt) for link in cell.links}) == 1
-        for name in ("upload_interfaces", "upload_relays"):
-            gain = figures.against(name, "upload_one")
-            if figures.mbps(name) is None:
-                continue
-            lines[-1] += f", {name[7:]} {number(figures.mbps(name))} ({number(gain, '.2f')} ×)"
+        for name, alone in (("upload_interfaces", "upload_one"), ("upload_relays", "upload_relay")):
+            gain = figures.against(name, alone)
+            lines[-1] += (f"; over {name[7:]} {number(figures.mbps(name))}, {number(gain, '.2f')} × the "
+                          f"{number(figures.mbps(alone))} over one")
             if gain is not None and alike and gain < UPLOAD_GAIN:
                 short.append(f"{cell.name}: upload over {name[7:]} {gain:.2f} ×; at least {UPLOAD_GAIN}")
     return lines, short

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 from kwiklab import BUILD, NGINX, SHIM, TOKEN, Authority, LabError, table, wait_until
-from matrix.network import EVERYWHERE, Network, compiled
+from matrix.network import EVERYWHERE, HIDDEN, Network, compiled
 
 HTTP, UPLOAD, MPTCP, GATEWAY = 80, 81, 82, 4433
 # Every this many bytes one bit of the liar's file is wrong.
@@ -35,8 +35,9 @@ class Server:
         self.roles = ["origin", "replica"]
         self.gateway = None
 
-    def start(self, services):
-        """`services`: name and backend's port of each."""
+    def start(self, services, relayed=None):
+        """`services`: name and backend's port of each. `relayed`: a service and the address of its gateway,
+        to which this server relays."""
         configuration = self.directory / "nginx.conf"
         configuration.write_text(f"""user root; worker_processes 1; pid {self.directory}/nginx.pid;
 error_log {self.directory}/nginx-error.log;
@@ -58,6 +59,10 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300;
             text += "\n[[service]]\n" + table({
                 "name": service, "backend": f"{self.host}:{port}", "backend_sees": "gateway",
                 "roles": self.roles, "tokens": [TOKEN]})
+        if relayed:
+            name, target = relayed
+            text += "\n[relay]\n" + table({"allow": [target]})
+            text += "\n[[service]]\n" + table({"name": name, "roles": ["relay"], "tokens": [TOKEN]})
         configuration = self.directory / "gateway.toml"
         configuration.write_text(text, encoding="utf-8")
         self.gateway = self.world.daemon("server", f"{self.name}-gateway", [
@@ -65,8 +70,8 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 300;
         control = self.directory / "run" / "control.sock"
         self.gateway.ready(control.exists, f"no {control.name}")
 
-    def entry(self):
-        return {"name": self.name, "address": f"{self.host}:{self.port}", "roles": self.roles}
+    def entry(self, roles=None):
+        return {"name": self.name, "address": f"{self.host}:{self.port}", "roles": roles or self.roles}
 
 
 class World:
@@ -110,15 +115,19 @@ class World:
         self.shared_service, self.upload_service = f"{EVERYWHERE}:{HTTP}", f"{EVERYWHERE}:{UPLOAD}"
         self.servers = [Server(self, "abcdefgh"[i], self.network.address(i), self.files)
                         for i in range(count)]
+        self.hidden, self.hidden_service = Server(self, "hidden", HIDDEN, self.files), f"{HIDDEN}:{UPLOAD}"
+        relayed = (self.hidden_service, f"{HIDDEN}:{GATEWAY}") if self.cell.uploads else None
         for server in self.servers:
-            server.start([(self.service, HTTP)])
+            server.start([(self.service, HTTP)], relayed)
+        if self.cell.uploads:
+            self.hidden.start([(self.hidden_service, UPLOAD)])
         self.everywhere = Server(self, "everywhere", EVERYWHERE, self.files)
         self.everywhere.start([(self.shared_service, HTTP), (self.upload_service, UPLOAD)])
         self.liar = Server(self, "liar", self.network.address(count - 1), self.lies, 1)
         self.liar.roles = ["replica"]
         self.liar.start([(self.service, self.liar.http)])
         serve = [self.transfer, "--congestion", self.kernel_congestion]
-        self.daemon("server", "uploads", [*serve, "serve", EVERYWHERE, UPLOAD, self.files])
+        self.daemon("server", "uploads", [*serve, "serve", "0.0.0.0", UPLOAD, self.files])
         # At every address: a subflow joins at the one that was told.
         self.daemon("server", "mptcp", [*serve, "--mptcp", "serve", "0.0.0.0", MPTCP, self.files])
 
@@ -156,7 +165,7 @@ class World:
 
     def start_engine(self, services):
         """A fresh engine, so that no transfer profits by what the one before it learnt.
-        `services`: (name, servers, more keys of the service)."""
+        `services`: (name, servers or their entries, more keys of the service)."""
         self.stop_engine()
         text = ""
         for name, servers, keys in services:
@@ -164,7 +173,8 @@ class World:
                 "name": name, "policy": "promote", "token": TOKEN, "congestion": self.congestion,
                 "ca": self.authority.certificate, **keys})
             for server in servers:
-                text += "\n[[service.server]]\n" + table(server.entry())
+                entry = server if isinstance(server, dict) else server.entry()
+                text += "\n[[service.server]]\n" + table(entry)
         configuration = self.directory / "kwik.toml"
         configuration.write_text(text, encoding="utf-8")
         self.engines += 1
