@@ -91,12 +91,14 @@ class SmallRound(unittest.TestCase):
         problem = missing_privilege()
         if problem:
             self.fail(f"the matrix can't be tested here: {problem}")
-        cell = cells.Cell("T", "a test", [Link("1", 40, 10), Link("2", 40, 20)], size=SIZE, seconds=0.5)
+        cell = cells.Cell("T", "a test", [Link("1", 40, 10), Link("2", 40, 20)], size=SIZE, seconds=0.5,
+                          uploads=True)
         with tempfile.TemporaryDirectory(prefix="kwik-matrix-test-") as home:
             truth = pathlib.Path(home) / "truth"
-            truth.write_bytes(os.urandom(SIZE + (64 << 10)))
+            truth.write_bytes(os.urandom(4 * SIZE))
             with World(cell, truth) as world:
-                wanted = ("tcp", "mptcp", "kwik", "single", "lied_to", "upload_tcp", "upload_one")
+                wanted = ("tcp", "mptcp", "kwik", "interfaces", "single", "lied_to", "upload_tcp",
+                          "upload_one", "upload_interfaces", "upload_relay", "upload_relays")
                 records = {name: contenders.attempt(getattr(contenders, name), world, True)
                            for name in wanted}
             picture = pathlib.Path(home) / "picture.svg"

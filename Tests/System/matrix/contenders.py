@@ -289,10 +289,11 @@ def lied_to(world, _):
 
 
 def interfaces(world, series):
-    """One server that every link leads to. None while the engine has a path over one of them only."""
+    """One server that every link leads to."""
     world.start_engine([(world.shared_service, [world.everywhere], {})])
-    if warm(world, world.shared_service, len(world.cell.links)) < 2:
-        return None
+    paths = warm(world, world.shared_service, len(world.cell.links))
+    if paths < len(world.cell.links):
+        raise Failed(f"{paths} of {len(world.cell.links)} paths are active")
     return through_kwik(world, world.shared_service, series)
 
 
@@ -316,7 +317,7 @@ def fairness(world, _):
 
 
 def attempt(contender, world, series):
-    """The record, one of a failure where there is none to have, or None where it is not there yet."""
+    """The record, or one of a failure where there is none to have."""
     try:
         return contender(world, series)
     except (Failed, LabError, OSError, ValueError, subprocess.SubprocessError) as failure:

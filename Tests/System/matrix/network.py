@@ -189,7 +189,9 @@ class Network:
             command("ip", "-n", self.client, "route", "add", "unreachable", "default", "table", table)
             command("ip", "-n", self.client, "rule", "add", "from", f"10.77.{i}.1", "lookup", table)
 
-        command("ip", "-n", self.client, "route", "add", f"{HIDDEN}/32", "dev", "link0", "src", self.local(0))
+        for table in ("main", "100"):
+            command("ip", "-n", self.client, "route", "add", f"{HIDDEN}/32", "dev", "link0", "src",
+                    self.local(0), "table", table)
         # After the table of the server's own addresses, where the relays are.
         command("ip", "-n", self.server, "rule", "add", "from", HIDDEN, "to", "10.77.0.0/16", "blackhole",
                 "priority", "10")

@@ -9,6 +9,7 @@ SHARE_OF_BEST = 0.995
 # After a silent death: the longer of these, ms and times the largest round trip.
 GAP_MS, GAP_RTTS = 300, 3
 UPLOAD_GAIN = 1.9
+MOST_EVENTS_TOLD = 2
 # Why a cell may be below SHARE_OF_SUM: its name, and the reason with the closest figure that was reached.
 REASONS = {}
 
@@ -26,8 +27,6 @@ when the program had read so many, median/99th percentile, of Kwik and MPTCP. CP
 
 def brief(record):
     """One record in a few words, for the log."""
-    if record is None:
-        return "not built yet"
     if record.get("failed"):
         return f"FAILED {record['failed']}"
     text = f"{record['mbps']:8.2f} Mbit/s" if "mbps" in record else ""
@@ -167,7 +166,8 @@ def conclude(known, options):
         if lied:
             lines.append(f"{figures.cell.name}: with a lying replica {lied[0]['mbps']:.1f} Mbit/s, "
                          f"{lied[0]['mismatches']} wrong blocks found, none read")
-        lines += recovery_lines(figures)
+        if len(figures.cell.events) <= MOST_EVENTS_TOLD:
+            lines += recovery_lines(figures)
         wrong += [f"{figures.cell.name}: {problem}" for problem in demands(figures)]
     print("\n".join(lines))
     missed = [(figures.cell.name, share) for figures in all_figures
