@@ -72,6 +72,7 @@ def describe(measured, meter, series, direction="down"):
         delays = in_order_delays(arrivals_of(measured.counts), progress_of(meter, begun))
         told |= {"corrupt": meter["corrupt"] >= 0, "first_ms": meter["first_ms"],
                  "longest_gap_ms": max((gap[1] for gap in meter["gaps"]), default=0.0),
+                 "wire": sum(link["out_bytes"] for link in links.values()) / (meter["bytes"] or 1),
                  "gaps": meter["gaps"], "delay_p50_ms": quantile(delays, 0.5),
                  "delay_p99_ms": quantile(delays, 0.99)}
     if series:

@@ -14,14 +14,14 @@ MOST_EVENTS_TOLD = 2
 REASONS = {}
 
 COLUMNS = [("cell", 7), ("ΣTCP", 7), ("best", 7), ("MPTCP", 7), ("aria2", 7), ("Kwik", 7), ("ifaces", 7),
-           ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6),
+           ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6), ("wire", 5),
            ("in-order ms", 24), ("CPU", 5)]
 LEGEND = """Mbit/s, medians of {rounds} rounds, all in turn over the same links; {congestion} everywhere.
 ΣTCP: one curl on each link, at once, their rates in sum; best: the fastest of them. MPTCP: the kernel's, one
 server that has an address on each link; aria2: one connection to each server; Kwik: one gateway and nginx on
 each link; ifaces: Kwik to one server that all links lead to. Ratios are medians of the rounds' ratios; where
 links fail, TCP's rates count for the time and share that a link was there. gap: the longest in which the
-program read nothing, of Kwik/MPTCP. in-order: from the moment when so many bytes had come over the links to
+program read nothing, of Kwik/MPTCP. wire: bytes that the links carried for each that was read. in-order: from the moment when so many bytes had come over the links to
 when the program had read so many, median/99th percentile, of Kwik and MPTCP. CPU: the engine's s/GiB."""
 
 
@@ -60,7 +60,8 @@ def row(figures):
             *(number(figures.mbps(who)) for who in ("mptcp", "aria2", "kwik", "interfaces")),
             *(number(figures.against_tcp("kwik", best), ".3f") for best in (False, True)),
             number(figures.against("kwik", "mptcp"), ".3f"), number(figures.against("kwik", "aria2"), ".3f"),
-            gaps, number(figures.of("kwik", "duplicates"), ".2f"), delays,
+            gaps, number(figures.of("kwik", "duplicates"), ".2f"),
+            number(figures.of("kwik", "wire"), ".2f"), delays,
             number(figures.of("kwik", "cpu_s_per_gib"))]
 
 
