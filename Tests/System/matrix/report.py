@@ -14,15 +14,16 @@ MOST_EVENTS_TOLD = 2
 REASONS = {}
 
 COLUMNS = [("cell", 7), ("ΣTCP", 7), ("best", 7), ("MPTCP", 7), ("aria2", 7), ("Kwik", 7), ("ifaces", 7),
-           ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6), ("wire", 5),
-           ("in-order ms", 24), ("CPU", 5)]
+           ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6),
+           ("wire", 5), ("in-order ms", 24), ("CPU", 5)]
 LEGEND = """Mbit/s, medians of {rounds} rounds, all in turn over the same links; {congestion} everywhere.
 ΣTCP: one curl on each link, at once, their rates in sum; best: the fastest of them. MPTCP: the kernel's, one
 server that has an address on each link; aria2: one connection to each server; Kwik: one gateway and nginx on
 each link; ifaces: Kwik to one server that all links lead to. Ratios are medians of the rounds' ratios; where
 links fail, TCP's rates count for the time and share that a link was there. gap: the longest in which the
-program read nothing, of Kwik/MPTCP. wire: bytes that the links carried for each that was read. in-order: from the moment when so many bytes had come over the links to
-when the program had read so many, median/99th percentile, of Kwik and MPTCP. CPU: the engine's s/GiB."""
+program read nothing, of Kwik/MPTCP. wire: bytes that the links carried for each that was read. in-order:
+from the moment when so many bytes had come over the links to when the program had read so many, median/99th
+percentile, of Kwik and MPTCP. CPU: the engine's s/GiB."""
 
 
 def brief(record):
