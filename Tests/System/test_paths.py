@@ -22,6 +22,7 @@ SIZE = 12 * MEBIBYTE
 class PathCase(LabCase):
     servers = 1
     rate = RATE
+    engine = {}
 
     @classmethod
     def setUpClass(cls):
@@ -30,7 +31,7 @@ class PathCase(LabCase):
             cls.lab.add_servers(cls.servers)
             cls.prepare()
             cls.lab.start_servers()
-            cls.lab.start_engine(engine={"log_level": "debug"})
+            cls.lab.start_engine(engine={"log_level": "debug", **cls.engine})
         except BaseException:
             print(cls.lab.log_tails())
             cls.lab.close()
@@ -64,6 +65,17 @@ class Interfaces(PathCase):
         paths = self.lab.paths()
         self.assertEqual(sorted(path["spare"] for path in paths.values()), [False, True], paths)
         program.communicate(timeout=10)
+
+    def test_a_download_takes_both_interfaces(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.lab.wait_for_paths(self.direct(), self.other())
+        before, begun = self.received(), time.monotonic()
+        self.assert_same(self.curl("file"), self.truth)
+        took = time.monotonic() - begun
+        after = self.received()
+        for name in (self.direct(), self.other()):
+            self.assertGreater(after[name] - before[name], SIZE // 5, after)
+        print(f"  download of {SIZE >> 20} MiB over two links of {RATE}: {SIZE * 8e-6 / took:.1f} Mbit/s")
 
     def test_a_link_that_goes_takes_its_path_and_one_that_comes_brings_it(self):
         self.assertEqual(self.curl("little"), b"little")
@@ -111,6 +123,18 @@ class Interfaces(PathCase):
         words = ["curl", "-sS", "--max-time", "1", "--interface", "if!lo", self.lab.url("little")]
         self.assertNotEqual(self.lab.run(words).returncode, 0)
         self.assertEqual(self.lab.status()["counters"]["native"], native + 1)
+
+
+class NamedInterfaces(PathCase):
+    engine = {"interfaces": ["l1", "none"]}
+
+    @classmethod
+    def prepare(cls):
+        cls.lab.put("little", b"little")
+
+    def test_only_those_that_are_named_are_used(self):
+        self.assertEqual(self.assert_served(lambda: self.curl("little"), 6), b"little")
+        self.lab.wait_for_paths(self.other())
 
 
 class Uploads(PathCase):
