@@ -4,10 +4,11 @@
 # usage: run.sh [-d DOOR] [-l LIBKWIK] [PROGRAM...]
 #   DOOR     the kwik-echo-door executable (default: the release build's)
 #   LIBKWIK  libkwik.so (default: build/libkwik.so)
-# Each program runs natively, under the shim through a driver of its own (relay) and under the shim with the
-# engine's native fallback (native). Those in servers/ have clients of their own and are themselves under the
-# shim, which shows them who connects (clients). Differences listed in `excused` are counted apart. Without
-# PROGRAMs also: no engine, a killed engine, and real programs.
+# Each program runs natively, under the shim through a driver of its own (relay), under the shim with the
+# engine's native fallback (native), and under the shim built with AddressSanitizer and with
+# UndefinedBehaviorSanitizer (through relay). Those in servers/ have clients of their own and are themselves
+# under the shim, which shows them who connects (clients). Differences that excused.txt names are counted apart.
+# Without PROGRAMs also: no engine, a killed engine, and real programs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 door="$here/../../.build/release/kwik-echo-door"
@@ -46,7 +47,8 @@ build "$here/peer.c" "$work/peer" || exit 2
 "$work/peer" >"$work/ports" &
 started="$started $!"
 wait_for "$work/ports" ready || exit 2
-addresses=""
+# Multicast: no TCP connection has a route there.
+addresses="224.0.0.1:9"
 while IFS='=' read -r name value; do
     [ -n "$value" ] || continue
     export "$name=$value"
@@ -54,7 +56,7 @@ while IFS='=' read -r name value; do
 done <"$work/ports"
 
 # Runs a program under the shim with a door of its own: its output, and `served N` in $work/door.
-under_shim() { # mode, program, output
+under_shim() { # mode, program, output [, what is preloaded]
     local runtime="$work/run" pid status served="$addresses"
     # What a server listens on it chooses itself.
     [ "$1" = clients ] && served="127.0.0.1:*"
@@ -63,7 +65,7 @@ under_shim() { # mode, program, output
     "$door" "$1" "$runtime" $served >"$work/door" 2>"$work/door.log" &
     pid=$!
     wait_for "$work/door" ready || { kill "$pid"; wait "$pid"; return 1; }
-    DOOR_PID=$pid KWIK_RUNTIME_DIR="$runtime" KWIK_GATEWAY_DIR="$runtime" LD_PRELOAD="$library" \
+    DOOR_PID=$pid KWIK_RUNTIME_DIR="$runtime" KWIK_GATEWAY_DIR="$runtime" LD_PRELOAD="${4:-$library}" \
         timeout 60 "$2" >"$3" 2>&1
     status=$?
     kill "$pid" 2>/dev/null
@@ -74,10 +76,12 @@ under_shim() { # mode, program, output
 served() { sed -n 's/^served //p' "$work/door" | tail -1; }
 
 is_excused() { # suite, check
-    grep -q "^$1: $2  --" "$here/excused"
+    grep -qF -- "$1: $2 | " "$here/excused.txt"
 }
 
-suites=0 native=0 kwik=0 regressions=0 excused=0
+# The checks that were excused, once each.
+: >"$work/excused"
+suites=0 native=0 kwik=0 regressions=0
 regression() { # what
     echo "  $1"
     regressions=$((regressions + 1))
@@ -99,6 +103,7 @@ compare() { # suite, mode
         check=${expected%:*}
         if [ "${got%:*}" = "$check" ] && is_excused "$1" "$check"; then
             pardoned=$((pardoned + 1))
+            echo "$1: $check" >>"$work/excused"
         else
             bad=$((bad + 1))
             echo "  $1 ($2) line $line: TCP \"$expected\", Kwik \"$got\""
@@ -108,7 +113,6 @@ compare() { # suite, mode
     [ "$got" -le "$line" ] || regression "$1 ($2): $got lines"
     kwik=$((kwik + got))
     regressions=$((regressions + bad))
-    excused=$((excused + pardoned))
     echo "$1 ($2): lines=$line differ=$bad excused=$pardoned connects=$(served)"
 }
 
@@ -133,6 +137,44 @@ for source; do
         compare "$name" $mode
     done
 done
+
+# The shim under a sanitizer: whatever it reports is a regression, and what programs see stays the same.
+shim_sources=$(echo "$here"/../../shim/*.c "$here"/../../shim/calls/*.c)
+sanitized() { # address or undefined, its runtime, what its code calls, PROGRAM...
+    local kind=$1 runtime call=$3 source name
+    runtime=$("${CC:-cc}" -print-file-name="$2")
+    shift 3
+    # shellcheck disable=SC2086
+    "${CC:-cc}" -std=gnu11 -O1 -g -fPIC -shared -fvisibility=hidden -fno-omit-frame-pointer \
+        "-fsanitize=$kind" -fno-sanitize-recover=all \
+        "-Wl,--version-script=$here/../../shim/libkwik.map" -Wl,-z,now -o "$work/libkwik-$kind.so" \
+        $shim_sources || exit 2
+    nm -D "$work/libkwik-$kind.so" | grep -q "$call" || regression "$kind: not a sanitizer's build"
+    suites=$((suites + 1))
+    for source; do
+        name=$(basename "$source" .c)
+        # Its interceptors read lengths and addresses before the kernel does: bad ones kill the program there.
+        if [ "$kind:$name" = address:arguments ]; then
+            echo "arguments (address): not run, AddressSanitizer's own interceptors touch bad pointers"
+            continue
+        fi
+        rm -f "$work"/report.*
+        # Leaks are the program's: the shim allocates nothing. Frames are kept apart from the stack, where a
+        # cancelled thread would leave them marked.
+        ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:log_path=$work/report" \
+            UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/report" \
+            under_shim relay "$work/$name" "$work/$name.$kind" "$runtime $work/libkwik-$kind.so" ||
+            regression "$name ($kind): exit $?"
+        for report in "$work"/report.*; do
+            [ -e "$report" ] || continue
+            regression "$name ($kind): $(grep -m1 -E 'ERROR|runtime error' "$report")"
+        done
+        check_served "$name" "$kind"
+        compare "$name" "$kind"
+    done
+}
+sanitized address libasan.so __asan_report "$@"
+sanitized undefined libubsan.so __ubsan_handle "$@"
 
 # No engine: the same, as if there were no shim.
 mkdir -m 700 "$work/empty"
@@ -172,5 +214,7 @@ if [ -z "$chosen" ]; then
     done
 fi
 
+sort -u "$work/excused" | sed 's/^/  excused: /'
+excused=$(sort -u "$work/excused" | wc -l)
 echo "conformance: suites=$suites native=$native kwik=$kwik regressions=$regressions excused=$excused"
 [ "$suites" -gt 0 ] && [ "$kwik" -gt 0 ] && [ "$regressions" -eq 0 ]

@@ -80,6 +80,9 @@ final class Door {
         if mode == .native { return connection.native() }
         do throws(Errno) {
             let socket = try socket(connection)
+            for option in connection.options {
+                try StreamSocket.setOption(socket, option.level, option.name, bytes: option.value)
+            }
             let relay = try SocketRelay(loop: loop, connection: connection, socket: socket)
             let key = ObjectIdentifier(relay)
             relays[key] = (relay, socket)

@@ -75,6 +75,13 @@ static void what_the_server_sees(void)
     close(fd);
     tell_report("close with linger 0: server saw");
 
+    struct linger wait = {.l_onoff = 1, .l_linger = 2};
+    fd = connected_to("OBSERVE");
+    (void)read_exactly(fd, buffer, 100);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &wait, sizeof(wait));
+    tell("close with linger 2", close(fd));
+    tell_report("close with linger 2: server saw");
+
     fd = connected_to("OBSERVE");
     (void)read_exactly(fd, buffer, 100);
     shutdown(fd, SHUT_WR);
