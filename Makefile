@@ -19,7 +19,7 @@ export SWIFT SEEDS
 export PYTHONDONTWRITEBYTECODE = 1
 
 RELEASE = -c release --static-swift-stdlib -Xswiftc -cross-module-optimization
-PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate
+PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate kwik-echo-door
 SHIM_SOURCES = $(wildcard shim/*.c shim/calls/*.c)
 SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \
     -Wl,--version-script=shim/libkwik.map -Wl,-z,now -Wl,-z,relro
@@ -29,7 +29,8 @@ counted = if $(1); then echo "test: passed=1 failed=0"; else echo "test: passed=
 
 .PHONY: build demo test check simulate mutants golden proto-check coverage docs conformance matrix bench \
     system-test sanitize fuzz install deb format clean help programs \
-    dependencies dependencies-demo dependencies-test dependencies-system dependencies-matrix
+    dependencies dependencies-demo dependencies-test dependencies-system dependencies-conformance \
+    dependencies-matrix
 
 build: dependencies programs build/libkwik.so ## everything that runs, into build/ (the default)
 
@@ -44,6 +45,9 @@ dependencies-test:
 
 dependencies-system:
 	@packaging/dependencies.sh system
+
+dependencies-conformance:
+	@packaging/dependencies.sh conformance
 
 dependencies-matrix:
 	@packaging/dependencies.sh matrix
@@ -87,8 +91,8 @@ golden: dependencies-test ## texts and messages against their recorded form
 proto-check: dependencies-test ## the checked-in KCP code against kcp.proto
 	@$(call counted,Sources/CKwikMessages/regenerate.sh --check)
 
-conformance: dependencies-test build ## the shim against native sockets
-	@$(call counted,Tests/Conformance/run.sh)
+conformance: dependencies-conformance build ## programs and test suites natively and under the shim
+	@$(PYTHON) Tests/Conformance/suites.py
 
 bench: dependencies-demo build ## what Kwik costs on loopback; build/bench.json [COMPARE=earlier.json]
 	@$(PYTHON) Tests/Benchmarks/bench.py $(if $(COMPARE),--compare $(COMPARE))

@@ -2,9 +2,11 @@
 # Installs the Debian packages that Kwik is built, demonstrated or tested with, and says which.
 # Does nothing, and needs no network, when all are there.
 #
-#   packaging/dependencies.sh build|demo|test|system|matrix|deb [--list]
+#   packaging/dependencies.sh build|demo|test|system|conformance|matrix|deb [--list]
 #
 # The sets grow: demo contains build, test contains demo, system (for make system-test) contains test;
+# conformance (for make conformance) is test and CPython's own tests; libuv's come by apt-get source, unpacked
+# and compiled under build/.
 # matrix (for make matrix) is demo and what is measured beside Kwik; deb is build and the packaging tools.
 # --list prints what is missing and installs nothing.
 set -eu
@@ -16,6 +18,8 @@ test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc iproute2 nftables"
 # Real programs and their servers; python3 is Debian's own, which python3-pip belongs to.
 system="rsync openssh-client openssh-server netcat-openbsd socat postgresql redis-server redis-tools
         vsftpd lftp nodejs default-jdk-headless perl python3-pip"
+# Of the version that python3 is.
+conformance="libpython3-testsuite"
 matrix="iproute2 aria2"
 
 case "${1:-}" in
@@ -23,9 +27,10 @@ case "${1:-}" in
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
     system) wanted="$build $demo $test $system" ;;
+    conformance) wanted="$build $demo $test $conformance" ;;
     matrix) wanted="$build $demo $matrix" ;;
     deb) wanted="$build debhelper dpkg-dev" ;;
-    *) echo "usage: $0 build|demo|test|system|matrix|deb [--list]" >&2; exit 2 ;;
+    *) echo "usage: $0 build|demo|test|system|conformance|matrix|deb [--list]" >&2; exit 2 ;;
 esac
 
 # A program that is there under another package's name (nginx-full, a newer gcc) is there.
@@ -43,6 +48,7 @@ present() {
         openssh-server) [ -x /usr/sbin/sshd ] ;;
         redis-tools) command -v redis-benchmark >/dev/null ;;
         python3) [ -x /usr/bin/python3 ] ;;
+        libpython3-testsuite) compgen -G "/usr/lib/python3.*/test/test_socket.py" >/dev/null ;;
         nginx) [ -x /usr/sbin/nginx ] ;;
         *) [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] ;;
     esac

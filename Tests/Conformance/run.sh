@@ -2,16 +2,16 @@
 # Runs every conformance program over plain TCP and under the shim, and compares what they print line by line.
 #
 # usage: run.sh [-d DOOR] [-l LIBKWIK] [PROGRAM...]
-#   DOOR     the kwik-echo-door executable (default: the release build's)
+#   DOOR     the kwik-echo-door executable (default: build/kwik-echo-door)
 #   LIBKWIK  libkwik.so (default: build/libkwik.so)
 # Each program runs natively, under the shim through a driver of its own (relay), under the shim with the
 # engine's native fallback (native), and under the shim built with AddressSanitizer and with
-# UndefinedBehaviorSanitizer (through relay). Those in servers/ have clients of their own and are themselves
+# UndefinedBehaviorSanitizer. Those in servers/ have clients of their own and are themselves
 # under the shim, which shows them who connects (clients). Differences that excused.txt names are counted apart.
 # Without PROGRAMs also: no engine, a killed engine, and real programs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-door="$here/../../.build/release/kwik-echo-door"
+door="$here/../../build/kwik-echo-door"
 library="$here/../../build/libkwik.so"
 while getopts d:l: option; do
     case $option in
@@ -141,7 +141,7 @@ done
 # The shim under a sanitizer: whatever it reports is a regression, and what programs see stays the same.
 shim_sources=$(echo "$here"/../../shim/*.c "$here"/../../shim/calls/*.c)
 sanitized() { # address or undefined, its runtime, what its code calls, PROGRAM...
-    local kind=$1 runtime call=$3 source name
+    local kind=$1 runtime call=$3 source name mode
     runtime=$("${CC:-cc}" -print-file-name="$2")
     shift 3
     # shellcheck disable=SC2086
@@ -158,12 +158,14 @@ sanitized() { # address or undefined, its runtime, what its code calls, PROGRAM.
             echo "arguments (address): not run, AddressSanitizer's own interceptors touch bad pointers"
             continue
         fi
+        mode=relay
+        [ -e "$here/programs/$name.c" ] || mode=clients
         rm -f "$work"/report.*
         # Leaks are the program's: the shim allocates nothing. Frames are kept apart from the stack, where a
         # cancelled thread would leave them marked.
         ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:log_path=$work/report" \
             UBSAN_OPTIONS="print_stacktrace=1:log_path=$work/report" \
-            under_shim relay "$work/$name" "$work/$name.$kind" "$runtime $work/libkwik-$kind.so" ||
+            under_shim "$mode" "$work/$name" "$work/$name.$kind" "$runtime $work/libkwik-$kind.so" ||
             regression "$name ($kind): exit $?"
         for report in "$work"/report.*; do
             [ -e "$report" ] || continue

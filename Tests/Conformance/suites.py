@@ -75,7 +75,7 @@ def excuses(totals):
 
 def run_door(totals):
     counts = None
-    command = [HERE / "run.sh", "-l", world.BUILD / "libkwik.so"]
+    command = [HERE / "run.sh", "-d", world.BUILD / "kwik-echo-door", "-l", world.BUILD / "libkwik.so"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         for line in process.stdout:
             if found := COUNTS.match(line):
@@ -166,7 +166,7 @@ def compare(suite, party, native, kwik, regressions, totals, excused):
     if kwik["served"] == 0 and suite not in party.QUIET:
         totals.regression(f"{suite}: the engine served no connect")
     for test in regressions:
-        text = kwik["failed"].get(test, "not run").strip().splitlines()
+        text = kwik["failed"].get(getattr(party, "place", str)(test), "not run").strip().splitlines()
         totals.regression(f"{test}: {text[-1] if text else 'failed'}")
 
 

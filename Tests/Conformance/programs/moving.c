@@ -1,5 +1,6 @@
 /* Bytes that the kernel moves between files, pipes and the connection. */
 #include "../check.h"
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 
 #define TOTAL 300000
@@ -11,12 +12,11 @@ static unsigned char byte_at(size_t offset)
 
 static int pattern_file(void)
 {
-    char path[] = "/tmp/kwik-conformance-XXXXXX";
     static unsigned char bytes[TOTAL];
-    int file = mkstemp(path);
+    int file = memfd_create("pattern", MFD_CLOEXEC);
     for (size_t i = 0; i < TOTAL; i++)
         bytes[i] = byte_at(i);
-    if (file < 0 || unlink(path) != 0 || write(file, bytes, TOTAL) != TOTAL) {
+    if (file < 0 || write(file, bytes, TOTAL) != TOTAL) {
         perror("file");
         exit(2);
     }

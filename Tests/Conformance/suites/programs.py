@@ -41,6 +41,11 @@ def excuse(test):
     return f"{program} {check.rsplit(': ', 1)[0]}"
 
 
+def place(test):
+    """Where what stands instead of it is found: its line."""
+    return test.split(" ", 1)[0]
+
+
 def start_peer(world, directory):
     """The far end, on ports that the engine serves, and what tells programs where it is."""
     path = world.logs / "peer.txt"
@@ -61,7 +66,7 @@ def run(world, shim, spec):
             if spec.get("only") and suite_of(program) not in spec["only"]:
                 continue
             began, before = time.monotonic(), world.served()
-            problem = {}
+            problem = ""
             try:
                 result = subprocess.run(
                     [f"{spec['directory']}/{program}"], cwd=world.temporary, env=environment,
@@ -69,14 +74,14 @@ def run(world, shim, spec):
                     errors="replace", timeout=PROGRAM_SECONDS, check=False)
                 lines = result.stdout.splitlines()
                 if result.returncode != 0:
-                    problem = {f"{program}: exit": f"exit code {result.returncode}"}
+                    problem = f"exit code {result.returncode}"
             except subprocess.TimeoutExpired as late:
                 lines = (late.stdout or b"").decode(errors="replace").splitlines()
-                problem = {f"{program}: exit": "did not end"}
+                problem = "did not end"
             after = world.served()
             passed = [f"{number} {program}: {line}" for number, line in enumerate([*lines, "exit: ended"], 1)]
             # What stands in a line's place.
-            failed = {str(number): line for number, line in enumerate(lines, 1)} | problem
+            failed = {str(number): line for number, line in enumerate([*lines, problem], 1)}
             yield {"suite": suite_of(program), "passed": passed[:-1] if problem else passed,
                    "failed": failed, "served": after[0] - before[0], "native": after[1] - before[1],
                    "seconds": round(time.monotonic() - began, 1)}

@@ -56,6 +56,7 @@ class World(Lab):
     def __init__(self, kwik):
         super().__init__()
         self.kwik = kwik
+        self.gateway_directory = self.directory / "gateway-run"
 
     def __enter__(self):
         self.addresses = [f"127.0.0.1:{port}" for port in (*FIXED, *PORTS)]
@@ -68,14 +69,14 @@ class World(Lab):
 
     def start_gateway(self):
         certificate, key = self.authority.issue(SERVER)
-        runtime = self.directory / "gateway-run"
+        runtime = self.gateway_directory
         runtime.mkdir(mode=0o700)
         text = "[gateway]\n" + table({
             "listen": f"127.0.0.1:{GATEWAY_PORT}", "server_id": SERVER, "certificate": certificate,
             "key": key, "runtime_dir": runtime})
         for address in self.addresses:
             text += "\n[[service]]\n" + table({
-                "name": address, "backend": address, "backend_sees": "gateway", "roles": ["origin"],
+                "name": address, "backend": address, "backend_sees": "client", "roles": ["origin"],
                 "tokens": [TOKEN]})
         configuration = self.directory / "gateway.toml"
         configuration.write_text(text, encoding="utf-8")
@@ -93,7 +94,8 @@ class World(Lab):
         return text
 
     def environment(self, shim=True):
-        env = dict(super().environment(shim), TMPDIR=str(self.temporary))
+        env = dict(super().environment(shim), TMPDIR=str(self.temporary),
+                   KWIK_GATEWAY_DIR=str(self.gateway_directory))
         # There is no way out of here, and tests of proxies set their own.
         del env["no_proxy"]
         return env
