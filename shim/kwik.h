@@ -151,6 +151,9 @@ enum kwik_fastopen kwik_fastopen(int fd, const struct sockaddr *address, socklen
 /* After a send with an address failed: whether it is to be sent again without. */
 bool kwik_ignores_address(int fd);
 
+/* calls/ioctl.c */
+int kwik_ioctl(int fd, unsigned long request, void *argument);
+
 /* calls/connect.c: KWIK_NATIVE: not for us, nothing was touched; else 0 or -errno as connect would give. */
 int kwik_connect(int fd, const struct sockaddr *address, socklen_t length, bool *native);
 

@@ -27,6 +27,7 @@ enum kwik_flag {
     KWIK_CONSUME = 2,    /* STATUS: tell a success once; the next answer is CONNECTED */
     KWIK_TAKE_ERROR = 4, /* STATUS: SO_ERROR's rule: the error is told once */
     KWIK_LEFT = 8,       /* STATUS: a blocking connect returned before its end */
+    KWIK_MARK = 16,      /* STATUS: `queued` is 1 if A's next byte is the urgent one, or the one behind it */
 };
 
 enum kwik_state {

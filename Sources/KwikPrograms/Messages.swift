@@ -41,6 +41,7 @@ enum Wire {
         static let consume = Flags(rawValue: 2)
         static let takeError = Flags(rawValue: 4)
         static let left = Flags(rawValue: 8)
+        static let mark = Flags(rawValue: 16)
     }
 
     enum State: UInt16 {

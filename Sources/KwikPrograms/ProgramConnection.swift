@@ -41,6 +41,9 @@ public final class ProgramConnection {
     public var onOption: (SocketOption) -> Void = { _ in }
     /// What TCP_INFO is to show of the connection; nil: nothing is known.
     public var figures: () -> StreamFigures? = { nil }
+    /// Bytes written to the program, and where the last urgent one of them stands.
+    private var written: UInt64 = 0
+    private var urgentAt: UInt64?
     /// What `read` gave last is one byte of urgent (out-of-band) data.
     public private(set) var wasUrgent = false
 
@@ -317,13 +320,32 @@ public final class ProgramConnection {
     /// bytes still count.
     public func write(_ slices: [ChunkSlice]) -> IOResult {
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
-        return StreamSocket.write(descriptor, slices: slices)
+        let result = StreamSocket.write(descriptor, slices: slices)
+        if case .count(let count) = result { written += UInt64(count) }
+        return result
     }
 
     /// Writes one byte, which the program sees as out-of-band data.
     public func writeUrgent(_ slice: ChunkSlice) -> IOResult {
         guard state == .connected else { return .failed(Errno(code: ECONNRESET)) }
-        return StreamSocket.writeUrgent(descriptor, slice)
+        let result = StreamSocket.writeUrgent(descriptor, slice)
+        if case .count(1) = result {
+            urgentAt = written
+            written += 1
+        }
+        return result
+    }
+
+    /// Whether the program, whose end this is, has read all that lies before the last urgent byte, and nothing
+    /// behind it. Asked where the kernel says so, which it does too early.
+    func isAtMark(_ programEnd: Int32) -> Bool {
+        if shadow.readsUrgentInline { return true }
+        guard let urgentAt, let unread = try? UnixSocket.unread(programEnd) else { return false }
+        var byte: UInt8 = 0
+        let isWaiting = unsafe withUnsafeMutableBytes(of: &byte) { room in
+            unsafe StreamSocket.receive(programEnd, into: room, flags: Int32(MSG_OOB) | Int32(MSG_PEEK))
+        } == .count(1)
+        return UInt64(unread) == written - urgentAt - (isWaiting ? 0 : 1)
     }
 
     // MARK: Ends

@@ -252,7 +252,10 @@ public final class ProgramDoor {
             return Answer(reply: Reply(kind: request.kind, state: .unknown))
         }
         switch request.kind {
-        case .status: return Answer(reply: status(connection, request.flags))
+        case .status:
+            var reply = status(connection, request.flags)
+            if request.flags.contains(.mark) { reply.queued = connection.isAtMark(descriptor) ? 1 : 0 }
+            return Answer(reply: reply)
         case .getOption: return Answer(reply: getOption(connection, request))
         case .setOption:
             let reply = setOption(connection, request)

@@ -181,6 +181,39 @@ private final class Told {
         #expect(rest == Array("abc".utf8))
     }
 
+    /// The kernel says that a program is at the mark as long as it has read one urgent byte and not what lies
+    /// before the next.
+    @Test func aProgramIsAtTheMarkWhenItHasReadWhatLiesBeforeTheLastUrgentByte() throws {
+        let told = try Told()
+        var byte: UInt8 = 0
+        func isAtMark() throws -> Bool {
+            guard case .reply(let reply, _) = try told.bench.ask(.status, told.program, { $0.flags = .mark })
+            else { return false }
+            return reply[16] == 1
+        }
+        #expect(try !isAtMark())
+        for _ in 0..<2 {
+            #expect(told.connection.write([slice("ab")]) == .count(2))
+            #expect(told.connection.writeUrgent(slice("X")) == .count(1))
+            #expect(try !isAtMark())
+            #expect(unsafe recv(told.program, &byte, 1, Int32(MSG_OOB)) == 1)
+            #expect(try !isAtMark())
+            #expect(unsafe recv(told.program, &byte, 1, 0) == 1)
+            #expect(try !isAtMark())
+            #expect(unsafe recv(told.program, &byte, 1, 0) == 1)
+            #expect(try isAtMark())
+        }
+        #expect(told.connection.write([slice("cd")]) == .count(2))
+        #expect(try isAtMark())
+        #expect(unsafe recv(told.program, &byte, 1, 0) == 1)
+        #expect(try !isAtMark())
+        // Before the urgent byte was read.
+        #expect(told.connection.writeUrgent(slice("Y")) == .count(1))
+        #expect(try !isAtMark())
+        #expect(unsafe recv(told.program, &byte, 1, 0) == 1)
+        #expect(try isAtMark())
+    }
+
     @Test func aProgramThatAskedForItBeforeItsConnectReadsThemInline() throws {
         let bench = try Bench()
         var request = Request(kind: .connect)

@@ -70,6 +70,9 @@ class Report:
         """The runner's report; a test that appears twice must pass twice."""
         for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
             name = case.get("name")
+            # One of its subtests failed: the runner says neither that it passed nor what it is called.
+            if name is None:
+                continue
             problems = [child for child in case if child.tag in ("failure", "error")]
             if problems:
                 self.failed[name] = (problems[0].text or "").strip()
