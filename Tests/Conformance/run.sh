@@ -153,9 +153,10 @@ sanitized() { # address or undefined, its runtime, what its code calls, PROGRAM.
     suites=$((suites + 1))
     for source; do
         name=$(basename "$source" .c)
+        source=$(echo "$here"/*/"$name.c")
         # Its interceptors read lengths and addresses before the kernel does: bad ones kill the program there.
-        if [ "$kind:$name" = address:arguments ]; then
-            echo "arguments (address): not run, AddressSanitizer's own interceptors touch bad pointers"
+        if [ "$kind" = address ] && grep -qF '(void *)8' "$source"; then
+            echo "$name (address): not run, AddressSanitizer's own interceptors touch its bad pointers"
             continue
         fi
         mode=relay
