@@ -6,8 +6,8 @@
 #   LIBKWIK  libkwik.so (default: build/libkwik.so)
 # Each program runs natively, under the shim through a driver of its own (relay), under the shim with the
 # engine's native fallback (native), and under the shim built with AddressSanitizer and with
-# UndefinedBehaviorSanitizer. Those in servers/ have clients of their own and are themselves
-# under the shim, which shows them who connects (clients). Differences that excused.txt names are counted apart.
+# UndefinedBehaviorSanitizer. Those in servers/ have clients of their own and are themselves under the shim,
+# which shows them who connects (clients). Differences that excused.txt names are counted apart.
 # Without PROGRAMs also: no engine, a killed engine, and real programs.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
