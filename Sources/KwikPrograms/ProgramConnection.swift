@@ -336,8 +336,8 @@ public final class ProgramConnection {
         return result
     }
 
-    /// Whether the program, whose end this is, has read all that lies before the last urgent byte, and nothing
-    /// behind it. Asked where the kernel says so, which it does too early.
+    /// Whether the program, whose end this is, has read all that lies before the last urgent byte, and no
+    /// byte behind it. Asked where the kernel says so, which it does too early.
     func isAtMark(_ programEnd: Int32) -> Bool {
         if shadow.readsUrgentInline { return true }
         guard let urgentAt, let unread = try? UnixSocket.unread(programEnd) else { return false }
