@@ -53,6 +53,8 @@ final class Backend {
             // Urgent bytes keep their place in the stream.
             try StreamSocket.setOption(fd, BackendOption.socket, BackendOption.urgentInline, 1)
             for option in options { set(option) }
+            // Not by a Unix socket, which queues no more than its buffer.
+            try? StreamSocket.setOption(fd, BackendOption.tcp, BackendOption.unsentLimit, Self.unsent)
             if header.isEmpty, StreamSocket.deferHandshake(fd) {
                 handshake = try loop.timer { [unowned self] in self.finishHandshake() }
             }
@@ -66,6 +68,11 @@ final class Backend {
             driver.input(.backendRefused(stream, errno: error.code))
         }
     }
+
+    /// Bytes that the kernel takes for a backend that does not read, beyond what the backend's own buffer
+    /// holds. The session holds as many as it may already (`GatewayLimits.upstreamPerStream`): with the
+    /// kernel's 4 MiB besides, a program would write far more than TCP takes before it has to wait.
+    static let unsent: Int32 = 262_144
 
     /// With TCP a client's connect() returns before its server's accept() does, and programs that connect to
     /// themselves know it. So the backend gets its connection after the client has been told: with the
@@ -240,8 +247,10 @@ final class Backend {
 
 /// What a client may set on a backend's socket (protocol.md §8), by Linux's numbers.
 enum BackendOption {
-    private static let tcp: Int32 = 6
+    static let tcp: Int32 = 6
     static let socket: Int32 = 1
+    /// TCP_NOTSENT_LOWAT.
+    static let unsentLimit: Int32 = 25
     /// SO_OOBINLINE.
     static let urgentInline: Int32 = 10
     /// NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, USER_TIMEOUT.

@@ -217,6 +217,27 @@ extension ClientWorld {
         #expect(world.windows(channel(4)).last == 17_000)
     }
 
+    @Test func aGatewaysCreditGrowsByWhatItsBackendTakes() throws {
+        let world = GatewayWorld()
+        world.up()
+        let stream = StreamID(0)
+        world.open(channel(4), stream)
+        #expect(world.windows(channel(4)).last == 4 << 20)
+        // A backend that reads has its window grow, up to the limit.
+        var sent: UInt64 = 0
+        for _ in 0..<1_024 {
+            world.data(channel(4), at: sent, [UInt8](repeating: 1, count: 16_384))
+            sent += 16_384
+            world.backendTakes(stream)
+        }
+        let last = try #require(world.windows(channel(4)).last)
+        #expect(last > sent + (12 << 20) && last <= sent + (16 << 20))
+        // One that does not has no more than it had.
+        world.backendsRead = false
+        world.data(channel(4), at: sent, [UInt8](repeating: 1, count: 16_384))
+        #expect(try #require(world.windows(channel(4)).last) <= sent + (16 << 20))
+    }
+
     @Test func aClientsCreditFollowsItsReceiveBuffer() throws {
         for (size, maximum) in [(9_000, 65_536), (100_000, 100_000)] as [(UInt32, UInt64)] {
             let world = ClientWorld()

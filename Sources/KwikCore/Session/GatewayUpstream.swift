@@ -83,7 +83,9 @@ extension GatewaySession {
 
     private func upstreamShare(_ stream: GatewayStream) -> UInt64 {
         let share = limits.upstreamPerSession / UInt64(max(streams.count, 1))
-        return min(limits.upstreamPerStream, max(share, limits.firstWindow), stream.sendBuffer ?? .max)
+        let proven = max(limits.upstreamUntaken, 2 * stream.reassembler.read)
+        return min(
+            limits.upstreamPerStream, max(share, limits.firstWindow), proven, stream.sendBuffer ?? .max)
     }
 
     /// Tells the client where its direction stands: at once when it could be waiting for it or much has
