@@ -193,7 +193,7 @@ private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ more: [UInt
         #expect(try bench.option(tcpLevel, TCP_NODELAY) == 0)
     }
 
-    /// With the kernel's own 4 MiB besides ours a program would write far more than TCP takes before it waits.
+    /// With the kernel's own 4 MiB besides ours a program would write far more than TCP takes.
     @Test func theKernelHoldsLittleForABackendThatDoesNotRead() throws {
         #expect(try Bench().option(tcpLevel, TCP_NOTSENT_LOWAT) == Backend.unsent)
     }
