@@ -1,11 +1,12 @@
 // The same bytes over bare QUIC, for CPU seconds per GiB to compare Kwik's with.
 //
-//   baseline serve PORT MIB CERTIFICATE KEY   sends MIB MiB to the one client that comes
-//   baseline fetch PORT                       receives them, and writes them into an AF_UNIX stream that
-//                                             another process drains
+//   baseline serve PORT CERTIFICATE KEY MIB       sends MIB MiB to the one client that comes, out of memory
+//   baseline serve PORT CERTIFICATE KEY URL HTTP  sends what the HTTP server on port HTTP answers for URL
+//   baseline fetch PORT                           receives them, and writes them into an AF_UNIX stream that
+//                                                 another process drains
 //
 // Each prints "bytes cpu_s wall_s" of its own process at the end: fetch without the reader, as kwikd is
-// counted without the program, serve without a source of the bytes, as there is none.
+// counted without the program, serve without the HTTP server, as a gateway is counted without its backend.
 
 #define _GNU_SOURCE
 #include "baseline.h"
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define SECOND 1000000000ull
+#define MEMORY (1u << 20)
 #define READ_SIZE (256u << 10)
 
 // Bytes on their way from the connection to the reader: a ring of one stream window, which is what the
@@ -64,23 +66,62 @@ static void requested(void *owner, const uint8_t *bytes, size_t count, bool end)
     (void)owner, (void)bytes, (void)count, (void)end;
 }
 
-static int serve(const char *port, const char *mebibytes, const char *certificate, const char *key)
+static int ask(const char *url, const char *port)
 {
-    struct quic quic = {.received = requested};
-    struct pollfd entry = {.events = POLLIN};
-    uint64_t bytes = (uint64_t)atoll(mebibytes) << 20;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+    char request[256];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int length = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", url);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+        send(fd, request, (size_t)length, 0) != length)
+        quic_fail("the HTTP server");
+    return fd;
+}
+
+// Reads as far as the ring has room: what is not acknowledged stays.
+static void fill(struct quic *quic, int source)
+{
+    while (!quic->ended && quic->end < quic->acked + quic->ring_size) {
+        size_t at = quic->end % quic->ring_size, room = quic->acked + quic->ring_size - quic->end;
+        if (room > quic->ring_size - at)
+            room = quic->ring_size - at;
+        ssize_t count = recv(source, quic->ring + at, room, MSG_DONTWAIT);
+        if (count < 0 && errno != EAGAIN)
+            quic_fail("the HTTP server");
+        if (count < 0)
+            return;
+        quic->ended = count == 0;
+        quic->end += (uint64_t)count;
+    }
+}
+
+static int serve(const char *port, const char *certificate, const char *key, const char *what,
+                 const char *http)
+{
+    struct quic quic = {.received = requested, .ring_size = http ? STREAM_WINDOW : MEMORY};
+    struct pollfd entries[2] = {{.events = POLLIN}, {.events = POLLIN, .fd = -1}};
     quic.local = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
     quic.local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    entry.fd = quic.udp = quic_socket(&quic.local);
+    entries[0].fd = quic.udp = quic_socket(&quic.local);
     quic_accept(&quic, certificate, key);
-    quic.left = bytes;
+    quic.ring = calloc(1, quic.ring_size);
+    int source = http ? ask(what, http) : -1;
+    if (source < 0) {
+        quic.end = (uint64_t)atoll(what) << 20;
+        quic.ended = true;
+    }
     uint64_t begun = quic_now();
-    while (!quic.fin_acked && !quic.closed) {
-        rest(&quic, &entry, 1);
+    while (!quic.closed_stream && !quic.closed) {
+        bool has_room = source >= 0 && !quic.ended && quic.end < quic.acked + quic.ring_size;
+        entries[1].fd = has_room ? source : -1;
+        rest(&quic, entries, 2);
+        if (source >= 0)
+            fill(&quic, source);
         quic_receive(&quic);
         quic_write(&quic);
     }
-    report(bytes - quic.left, begun);
+    report(quic.sent, begun);
     return 0;
 }
 
@@ -125,7 +166,7 @@ static void drain(int fd)
 
 static int fetch(const char *port)
 {
-    struct pipe pipe = {.quic = {.received = arrived, .owner = &pipe}};
+    struct pipe pipe = {.quic = {.received = arrived, .owner = &pipe, .ended = true}};
     struct sockaddr_in remote = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
     int ends[2];
     remote.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -160,10 +201,10 @@ static int fetch(const char *port)
 
 int main(int argc, char **argv)
 {
-    if (argc == 6 && strcmp(argv[1], "serve") == 0)
-        return serve(argv[2], argv[3], argv[4], argv[5]);
+    if ((argc == 6 || argc == 7) && strcmp(argv[1], "serve") == 0)
+        return serve(argv[2], argv[3], argv[4], argv[5], argv[6]);
     if (argc == 3 && strcmp(argv[1], "fetch") == 0)
         return fetch(argv[2]);
-    fprintf(stderr, "usage: baseline serve PORT MIB CERTIFICATE KEY | fetch PORT\n");
+    fprintf(stderr, "usage: baseline serve PORT CERTIFICATE KEY MIB|URL HTTP | fetch PORT\n");
     return 2;
 }

@@ -24,11 +24,13 @@ struct quic {
     bool handshake_done, closed;
     uint8_t *out;
 
-    // What is to be sent on `stream`: `left` bytes, repeating a block; then FIN.
+    // What is to be sent on `stream`: bytes sent ..< end of it, which stand in a ring until they are
+    // acknowledged; then FIN, once `ended`.
     int64_t stream;
-    uint64_t left;
-    bool fin_taken, fin_acked;
-    size_t offset;
+    uint8_t *ring;
+    size_t ring_size;
+    uint64_t acked, sent, end;
+    bool ended, fin_taken, closed_stream;
 
     // Called for bytes of the stream, and for its end. Bytes are granted again by `quic_consumed`.
     void (*received)(void *owner, const uint8_t *bytes, size_t count, bool end);

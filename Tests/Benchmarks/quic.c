@@ -23,12 +23,10 @@
 #define MAXIMAL_SEGMENTS 64
 #define MAXIMAL_SEND 65507
 #define ID_LENGTH 8
-#define BLOCK (1u << 20)
 
 static const char priorities[] =
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
     "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:%DISABLE_TLS13_COMPAT_MODE";
-static uint8_t block[BLOCK];
 
 void quic_fail(const char *what)
 {
@@ -76,6 +74,14 @@ static ngtcp2_conn *connection_of(ngtcp2_crypto_conn_ref *reference)
     return ((struct quic *)reference->user_data)->connection;
 }
 
+static int acknowledged(ngtcp2_conn *connection, int64_t id, uint64_t offset, uint64_t count, void *user,
+                        void *stream)
+{
+    (void)connection, (void)id, (void)stream;
+    ((struct quic *)user)->acked = offset + count;
+    return 0;
+}
+
 static void fill_randomly(uint8_t *bytes, size_t count, const ngtcp2_rand_ctx *context)
 {
     (void)context;
@@ -113,7 +119,7 @@ static int stream_closed(ngtcp2_conn *connection, uint32_t flags, int64_t id, ui
                          void *stream)
 {
     (void)connection, (void)flags, (void)id, (void)code, (void)stream;
-    ((struct quic *)user)->fin_acked = true;
+    ((struct quic *)user)->closed_stream = true;
     return 0;
 }
 
@@ -134,6 +140,7 @@ static ngtcp2_callbacks callbacks(bool server)
         .handshake_completed = handshake_completed,
         .recv_stream_data = stream_data,
         .stream_close = stream_closed,
+        .acked_stream_data_offset = acknowledged,
     };
     if (server) {
         table.recv_client_initial = ngtcp2_crypto_recv_client_initial_cb;
@@ -188,7 +195,6 @@ static ngtcp2_cid random_id(void)
 
 static void prepare(struct quic *quic)
 {
-    fill_randomly(block, sizeof block, NULL);
     quic->out = malloc(BUFFER);
     quic->stream = -1;
     if (quic->out == NULL)
@@ -328,10 +334,15 @@ static size_t write_packet(struct quic *quic, uint8_t *packet, ngtcp2_pkt_info *
     bool blocked = false;
     ngtcp2_path_storage_zero(&path);
     for (;;) {
-        size_t length = BLOCK - quic->offset < quic->left ? BLOCK - quic->offset : quic->left;
-        ngtcp2_vec vector = {block + quic->offset, length < MAXIMAL_PAYLOAD ? length : MAXIMAL_PAYLOAD};
-        bool last = vector.len == quic->left;
-        int64_t stream = quic->stream >= 0 && !quic->fin_taken && !blocked ? quic->stream : -1;
+        uint64_t left = quic->end - quic->sent;
+        size_t at = quic->ring_size > 0 ? quic->sent % quic->ring_size : 0;
+        ngtcp2_vec vector = {quic->ring + at, MAXIMAL_PAYLOAD};
+        if (vector.len > left)
+            vector.len = left;
+        if (vector.len > quic->ring_size - at)
+            vector.len = quic->ring_size - at;
+        bool last = quic->ended && vector.len == left, any = left > 0 || (last && !quic->fin_taken);
+        int64_t stream = quic->stream >= 0 && any && !blocked ? quic->stream : -1;
         uint32_t fin = last ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0;
         uint32_t flags = stream < 0 ? 0 : NGTCP2_WRITE_STREAM_FLAG_MORE | fin;
         ngtcp2_ssize taken = -1;
@@ -339,9 +350,8 @@ static size_t write_packet(struct quic *quic, uint8_t *packet, ngtcp2_pkt_info *
             ngtcp2_conn_writev_stream(quic->connection, &path.path, info, packet, MAXIMAL_PAYLOAD, &taken,
                                       flags, stream, &vector, stream < 0 ? 0 : 1, now);
         if (taken >= 0 && stream >= 0) {
-            quic->left -= (uint64_t)taken;
-            quic->offset = (quic->offset + (size_t)taken) % BLOCK;
-            quic->fin_taken = last && quic->left == 0;
+            quic->sent += (uint64_t)taken;
+            quic->fin_taken = last && quic->sent == quic->end;
         }
         if (written >= 0)
             return (size_t)written;
