@@ -7,7 +7,8 @@
 ///    whole from its start.
 /// 2. Bytes below `heldFrom` that the backend has yet to give are discarded unseen; none of them that the sum
 ///    covers are below it.
-/// 3. A block's memory is freed once `read` passes its end; slices that a transport still holds outlive it.
+/// 3. A block's memory is freed once `read` passes its end and those of the few that share it; slices that a
+///    transport still holds outlive it.
 @safe
 public struct SendWindow {
     /// Where the next backend bytes go.
@@ -15,7 +16,7 @@ public struct SendWindow {
     public enum Room {
         /// Nowhere: the window is full, or the backend has ended.
         case none
-        /// Into these bytes of the current block; valid until the window changes.
+        /// Into these bytes of the current block, and those behind it; valid until the window changes.
         case buffer(UnsafeMutableRawBufferPointer)
         /// They are of no use: so many at most are to be read and dropped.
         case discard(Int)
@@ -24,6 +25,8 @@ public struct SendWindow {
     private struct Slot {
         /// `nil` once freed.
         var chunk: Chunk?
+        /// Where the block begins in it.
+        var offset: Int
         /// Not the own sender's any more (protocol.md §3, CARVED).
         var carved = false
     }
@@ -50,6 +53,9 @@ public struct SendWindow {
     /// Up to where the sum goes so far: a block's start, or the base.
     private var summed: UInt64 = 0
     private var sum: UInt64 = 0
+    /// A stream that has given so much gets memory for several blocks at once, so that one read takes more.
+    private static let bulk: UInt64 = 262_144
+    private static let bulkBlocks = 4
     /// Bytes that one `Room.discard` asks for at most.
     private static let discardStep: UInt64 = 1_048_576
 
@@ -110,13 +116,24 @@ public struct SendWindow {
             return .discard(Int(min(heldFrom - produced, SendWindow.discardStep)))
         }
         guard produced < limit else { return .none }
-        let index = head + Int((produced - heldFrom) / Block.size)
-        if index == slots.count { slots.append(Slot(chunk: Chunk(capacity: Int(Block.size)))) }
-        guard let chunk = slots[index].chunk else { preconditionFailure("block freed before it was filled") }
-        let within = Int(produced % Block.size)
-        let count = min(Int(Block.size) - within, Int(min(limit - produced, Block.size)))
+        if head + Int((produced - heldFrom) / Block.size) == slots.count { appendSlots() }
+        let (chunk, offset) = current
+        let count = min(UInt64(chunk.capacity - offset), limit - produced)
         return unsafe .buffer(
-            UnsafeMutableRawBufferPointer(start: chunk.base + within, count: count))
+            UnsafeMutableRawBufferPointer(start: chunk.base + offset, count: Int(count)))
+    }
+
+    private mutating func appendSlots() {
+        let count = produced < Self.bulk ? 1 : Self.bulkBlocks
+        let chunk = Chunk(capacity: count * Int(Block.size))
+        for index in 0..<count { slots.append(Slot(chunk: chunk, offset: index * Int(Block.size))) }
+    }
+
+    /// Where the next byte goes.
+    private var current: (chunk: Chunk, offset: Int) {
+        let slot = slots[head + Int((produced - heldFrom) / Block.size)]
+        guard let chunk = slot.chunk else { preconditionFailure("block freed before it was filled") }
+        return (chunk, slot.offset + Int(produced % Block.size))
     }
 
     /// The backend gave `count` bytes into what `room` showed last.
@@ -129,9 +146,8 @@ public struct SendWindow {
             produced += UInt64(count)
             return
         }
-        precondition(
-            UInt64(count) <= Block.size - produced % Block.size && head < slots.count,
-            "more filled than shown")
+        let (chunk, offset) = current
+        precondition(count <= chunk.capacity - offset, "more filled than shown")
         produced += UInt64(count)
         sumWholeBlocks()
         drop()
@@ -181,10 +197,10 @@ public struct SendWindow {
     /// A range of one held block.
     public func slice(_ range: ByteRange) -> ChunkSlice {
         precondition(range.start >= heldFrom && range.end <= produced, "bytes that are not held")
-        guard let chunk = slots[head + Int((range.start - heldFrom) / Block.size)].chunk else {
-            preconditionFailure("block freed while it is held")
-        }
-        return ChunkSlice(chunk, offset: Int(range.start % Block.size), count: Int(range.count))
+        let slot = slots[head + Int((range.start - heldFrom) / Block.size)]
+        guard let chunk = slot.chunk else { preconditionFailure("block freed while it is held") }
+        let offset = slot.offset + Int(range.start % Block.size)
+        return ChunkSlice(chunk, offset: offset, count: Int(range.count))
     }
 
     // MARK: Carving
