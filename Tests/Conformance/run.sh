@@ -153,9 +153,8 @@ sanitized() { # address or undefined, its runtime, what its code calls, PROGRAM.
     suites=$((suites + 1))
     for source; do
         name=$(basename "$source" .c)
-        source=$(echo "$here"/*/"$name.c")
         # Its interceptors read lengths and addresses before the kernel does: bad ones kill the program there.
-        if [ "$kind" = address ] && grep -qF '(void *)8' "$source"; then
+        if [[ "$kind:$name" = address:@(arguments|accepting) ]]; then
             echo "$name (address): not run, AddressSanitizer's own interceptors touch its bad pointers"
             continue
         fi
