@@ -33,10 +33,12 @@ final class ServerPath {
     /// Why a server can't be used.
     struct Failure: Error {
         var reason: String
-        /// It does not pass by itself: certificate, token, version.
-        var isPermanent: Bool
+        var errorClass: ErrorClass
         /// The gateway does not take our word for the session.
         var isUnauthenticated = false
+
+        /// It does not pass by itself: certificate, token, version.
+        var isPermanent: Bool { errorClass.recovery.attempt == .late }
     }
 
     var onShaken: () -> Void = {}
@@ -81,12 +83,12 @@ final class ServerPath {
             socket = try UDPSocket(binding: local.source, device: device)
             try endpoint.add(socket)
         } catch {
-            throw Failure(reason: "no route: \(error)", isPermanent: false)
+            throw Failure(reason: "no route: \(error)", errorClass: .path)
         }
         self.socket = socket
         guard let near = SocketAddressBytes(socket.localAddress.bytes),
             let far = SocketAddressBytes(remote.bytes)
-        else { throw Failure(reason: "no address", isPermanent: true) }
+        else { throw Failure(reason: "no address", errorClass: .fatal) }
         do throws(TransportError) {
             let connection = try QUICConnection.connect(
                 to: server.name, pin: server.pin, trust: recipe.trust, local: near, remote: far,
@@ -99,7 +101,7 @@ final class ServerPath {
             link.onClosed = { [unowned self] error in self.closed(error) }
         } catch {
             endpoint.remove(socket)
-            throw Failure(reason: "\(error)", isPermanent: true)
+            throw Failure(reason: "\(error)", errorClass: .fatal)
         }
     }
 
@@ -130,7 +132,7 @@ final class ServerPath {
         case .serverHello(let hello) where !isUp:
             guard hello.accepted else {
                 // The link ends when the transport has returned, and tells us: we must be there.
-                refusal = Failure(reason: hello.errorMessage, isPermanent: true)
+                refusal = Failure(reason: hello.errorMessage, errorClass: hello.error.errorClass)
                 link.close(.none, reason: "refused")
                 return
             }
@@ -151,7 +153,7 @@ final class ServerPath {
         if isUp {
             onDown(error)
         } else {
-            let ours = Failure(reason: "no answer to the hello, or a malformed one", isPermanent: false)
+            let ours = Failure(reason: "no answer to the hello, or a malformed one", errorClass: .path)
             onFailed(refusal ?? error.map(Self.failure) ?? ours)
         }
     }
@@ -159,18 +161,38 @@ final class ServerPath {
     /// A failed handshake or refused hello, for people.
     static func failure(_ error: TransportError) -> Failure {
         switch error.kind {
-        case .certificate(let text): return Failure(reason: text, isPermanent: true)
         case .closedByPeer(let close):
-            guard close.isApplication, !close.reason.isEmpty else {
-                return Failure(reason: "\(close)", isPermanent: true)
-            }
             return Failure(
-                reason: close.reason, isPermanent: close.code != ErrorCode.draining.rawValue,
-                isUnauthenticated: close.code == ErrorCode.unauthenticated.rawValue)
-        case .idle, .handshake: return Failure(reason: "no answer", isPermanent: false)
-        case .tls(let text): return Failure(reason: text, isPermanent: true)
-        case .fatal(_, let text): return Failure(reason: text, isPermanent: false)
-        case .badArgument(let text): return Failure(reason: text, isPermanent: true)
+                reason: close.isApplication && !close.reason.isEmpty ? close.reason : "\(close)",
+                errorClass: errorClass(error),
+                isUnauthenticated: close.isApplication && ErrorCode(told: close.code) == .unauthenticated)
+        case .idle, .handshake: return Failure(reason: "no answer", errorClass: errorClass(error))
+        case .tls(let text), .fatal(_, let text), .badArgument(let text), .certificate(let text):
+            return Failure(reason: text, errorClass: errorClass(error))
+        }
+    }
+
+    /// The codes of RFC 9000 §20.1 that say nothing against the gateway: it closed or lost its state, it is
+    /// at fault just now, it has too many connections.
+    private static let noError: UInt64 = 0
+    private static let internalError: UInt64 = 1
+    private static let connectionRefused: UInt64 = 2
+
+    /// What kind of trouble ended a connection (protocol.md §9).
+    static func errorClass(_ error: TransportError) -> ErrorClass {
+        switch error.kind {
+        case .certificate: .security
+        case .closedByPeer(let close) where close.isApplication: ErrorCode(told: close.code).errorClass
+        case .closedByPeer(let close):
+            switch close.code {
+            case noError: .transient
+            case internalError: .path
+            case connectionRefused: .resource
+            default: .fatal
+            }
+        case .idle, .handshake: .transient
+        case .fatal: .path
+        case .tls, .badArgument: .fatal
         }
     }
 
@@ -186,7 +208,7 @@ final class ServerPath {
         to target: AddressAndPort, id: String, _ answer: @escaping (Result<SocketAddress, Failure>) -> Void
     ) {
         guard let link, isUp else {
-            answer(.failure(Failure(reason: "the relay is gone", isPermanent: false)))
+            answer(.failure(Failure(reason: "the relay is gone", errorClass: .path)))
             return
         }
         var command = TransportCommand()
@@ -199,7 +221,7 @@ final class ServerPath {
             context: { response in answer(Self.address(in: response, at: host)) },
             timeout: Self.relayTimeout, now: Clock.now())
         guard let request else {
-            answer(.failure(Failure(reason: "too many requests to the relay", isPermanent: false)))
+            answer(.failure(Failure(reason: "too many requests to the relay", errorClass: .resource)))
             return
         }
         link.sendControl(request)
@@ -211,15 +233,15 @@ final class ServerPath {
         in response: TransportResponse?, at host: String
     ) -> Result<SocketAddress, Failure> {
         guard let response else {
-            return .failure(Failure(reason: "no answer from the relay", isPermanent: false))
+            return .failure(Failure(reason: "no answer from the relay", errorClass: .transient))
         }
         guard response.status == .success else {
-            return .failure(Failure(reason: "the relay: \(response.errorMessage)", isPermanent: true))
+            return .failure(Failure(reason: "the relay: \(response.errorMessage)", errorClass: .server))
         }
         guard let text = response.result?.pathContributions.first?.serverAddress,
             let told = SocketAddress(parsing: text), told.port > 0,
             let address = SocketAddress(host: host, port: told.port)
-        else { return .failure(Failure(reason: "the relay gives no address", isPermanent: true)) }
+        else { return .failure(Failure(reason: "the relay gives no address", errorClass: .server)) }
         return .success(address)
     }
 

@@ -179,7 +179,7 @@ final class ServicePaths {
             }
             guard let route = servers[index].routes.first(where: { $0.interface == name.interface }),
                 let remote = SocketAddress(host: server.address.host, port: server.address.port)
-            else { throw ServerPath.Failure(reason: "no route", isPermanent: false) }
+            else { throw ServerPath.Failure(reason: "no route", errorClass: .path) }
             let kind: PathKind = route.isPreferred ? .direct : .interface
             let path = ServerPath(name, kind: kind, to: server, by: route, recipe, endpoint: endpoint)
             try path.connect(to: remote)
@@ -196,7 +196,7 @@ final class ServicePaths {
         let control = paths.first {
             $0.name == PathName(server: relay, interface: name.interface) && $0.isUp
         }
-        guard let control else { throw ServerPath.Failure(reason: "the relay is gone", isPermanent: false) }
+        guard let control else { throw ServerPath.Failure(reason: "the relay is gone", errorClass: .path) }
         let path = ServerPath(name, kind: .relay, to: server, by: control.local, recipe, endpoint: endpoint)
         keep(path)
         nextRelay += 1
@@ -277,8 +277,13 @@ final class ServicePaths {
 
     private func down(_ path: ServerPath, _ error: TransportError?) {
         paths.removeAll { $0 === path }
-        if let error { log.write(.notice, "path closed", fields(path.name) + [LogField("reason", error)]) }
-        manager.failed(path.name, permanent: false, now: Clock.now())
+        let errorClass = error.map(ServerPath.errorClass) ?? .transient
+        if let error {
+            log.write(
+                errorClass.recovery.isAlert ? .warning : .notice, "path closed",
+                fields(path.name) + [LogField("reason", error), LogField("class", errorClass.rawValue)])
+        }
+        manager.failed(path.name, permanent: errorClass.recovery.attempt == .late, now: Clock.now())
         onChange()
     }
 
@@ -306,7 +311,9 @@ final class ServicePaths {
         refusals[name] = failure.reason
         log.write(
             failure.isPermanent ? .warning : .notice, "path refused",
-            fields(name) + [LogField("reason", failure.reason)])
+            fields(name) + [
+                LogField("reason", failure.reason), LogField("class", failure.errorClass.rawValue),
+            ])
     }
 
     private func fields(_ name: PathName) -> [LogField] {

@@ -8,8 +8,6 @@ internal import KwikTransport
 struct HelloRefusal: Error {
     var code: ErrorCode
     var reason: String
-    /// Somebody may be trying what they have no right to.
-    var isSecurity = false
 }
 
 /// Checks what a client shows of itself (protocol.md §2).
@@ -29,7 +27,7 @@ enum Admission {
         }
         if service.tokens.isEmpty { return service }
         guard case .bearerToken(let token) = hello.credential else {
-            throw HelloRefusal(code: .unauthenticated, reason: "a token is required", isSecurity: true)
+            throw HelloRefusal(code: .unauthenticated, reason: "a token is required")
         }
         // Digests of one length, and all of them compared, so that time tells nothing of any.
         let shown = Cryptography.sha256(Array(token.utf8))
@@ -40,7 +38,7 @@ enum Admission {
             }
         }
         guard matches else {
-            throw HelloRefusal(code: .unauthenticated, reason: "wrong token", isSecurity: true)
+            throw HelloRefusal(code: .unauthenticated, reason: "wrong token")
         }
         return service
     }
@@ -55,7 +53,7 @@ enum Admission {
         guard let proof, session.service.name == service.name,
             Cryptography.constantTimeEqual(proof, hello.joinProof)
         else {
-            throw HelloRefusal(code: .unauthenticated, reason: "wrong join proof", isSecurity: true)
+            throw HelloRefusal(code: .unauthenticated, reason: "wrong join proof")
         }
     }
 }

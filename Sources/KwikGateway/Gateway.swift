@@ -168,10 +168,10 @@ public final class Gateway {
         } catch {
             counters.refusedHellos += 1
             log.write(
-                error.isSecurity ? .warning : .notice, "path refused",
+                error.code.recovery.isAlert ? .warning : .notice, "path refused",
                 [
                     LogField("client", link.remote), LogField("service", hello.service),
-                    LogField("reason", error.reason),
+                    LogField("reason", error.reason), LogField("class", error.code.errorClass.rawValue),
                 ])
             link.close(error.code, reason: error.reason)
         }

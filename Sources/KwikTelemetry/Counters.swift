@@ -33,6 +33,9 @@ public struct Counters: Hashable, Sendable {
     public private(set) var malformed: UInt64 = 0
     public private(set) var policyViolations: UInt64 = 0
     public private(set) var integrityFailures: UInt64 = 0
+    public private(set) var channelFailures: UInt64 = 0
+    /// How often a stream was slower than its paths for 5 s.
+    public private(set) var belowTarget: UInt64 = 0
 
     public init() {}
 
@@ -55,6 +58,8 @@ public struct Counters: Hashable, Sendable {
         case .reattached: reattachments += 1
         case .promoted: promotions += 1
         case .integrityFailure: integrityFailures += 1
+        case .channelFailed: channelFailures += 1
+        case .belowTarget: belowTarget += 1
         }
     }
 
@@ -81,7 +86,8 @@ public struct Counters: Hashable, Sendable {
             ("replicas_quarantined", replicasQuarantined), ("block_mismatches", blockMismatches),
             ("leases_moved", leasesMoved), ("reattachments", reattachments), ("promotions", promotions),
             ("malformed", malformed), ("policy_violations", policyViolations),
-            ("integrity_failures", integrityFailures),
+            ("integrity_failures", integrityFailures), ("channel_failures", channelFailures),
+            ("below_target", belowTarget),
         ]
         return .object(all.map { ($0.0, JSON($0.1)) })
     }

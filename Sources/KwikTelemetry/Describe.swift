@@ -35,8 +35,11 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
             .error, "server did what it may not",
             [
                 LogField("path", path.value), LogField("server", name(server)),
-                LogField("code", String(describing: code)),
-            ])
+            ] + codeFields(code))
+    case .channelFailed(let channel, let stream, let code):
+        return EventDescription(
+            code.recovery.isAlert ? .warning : .notice, "channel of a stream ended by a fault",
+            [LogField("stream", stream.value)] + channelFields(channel) + codeFields(code))
     case .blockMismatch(let stream, let block, let server):
         return EventDescription(
             .warning, "block of a replica does not match",
@@ -44,7 +47,7 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
     case .integrityFailure(let stream, let offset):
         return EventDescription(
             .error, "checksum failed", [LogField("stream", stream.value), LogField("offset", offset)])
-    case .streamOpened, .streamConnected, .streamClosed, .reattached, .promoted:
+    case .streamOpened, .streamConnected, .streamClosed, .reattached, .promoted, .belowTarget:
         return describeStream(event, name)
     case .replicaEngaged, .replicaEnded, .replicaQuarantined, .leaseMoved:
         return describeReplica(event, name)
@@ -82,6 +85,13 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
             [
                 LogField("stream", stream.value), LogField("from", name(from)), LogField("to", name(to)),
                 LogField("offset", offset),
+            ])
+    case .belowTarget(let stream, let rate, let target, let remedy):
+        return EventDescription(
+            .notice, "stream below its target",
+            [
+                LogField("stream", stream.value), LogField("bytes_per_second", rate),
+                LogField("target", target), LogField("changed", remedy.rawValue),
             ])
     default:
         preconditionFailure("not an event of a stream")
@@ -132,6 +142,10 @@ public func describe(_ end: ReplicaEnd) -> String {
 
 private func channelFields(_ channel: ChannelID) -> [LogField] {
     [LogField("path", channel.path.value), LogField("channel", channel.number)]
+}
+
+private func codeFields(_ code: ErrorCode) -> [LogField] {
+    [LogField("code", String(describing: code)), LogField("class", code.errorClass.rawValue)]
 }
 
 func errorText(_ errno: Int32) -> String { unsafe String(cString: strerror(errno)) }

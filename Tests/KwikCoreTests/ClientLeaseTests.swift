@@ -159,7 +159,7 @@ extension ClientScene {
         world.receive(lease.channel, world.pieceBytes(half))
         let twin = Lease(
             channel: channel(4_000, on: 2), server: mirror, range: .blocks(block, block + 1), carves: false,
-            grantedAt: world.now, promise: world.now, isSecond: true)
+            epoch: 0, grantedAt: world.now, promise: world.now, isSecond: true)
         let state = try scene.state
         state.book.add(twin)
         world.session.giveBack(twin, of: state)

@@ -110,6 +110,21 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.frames(other).contains(.fin(base: received, final: 8 * size, sum: sum, closed: false)))
     }
 
+    /// Its backend has not come to where it was promoted, and its path fails too.
+    @Test func laggingReplicaThatWasPromotedMovesToAnotherPath() {
+        let world = world(0, role: .replica)
+        world.receive(main, .window(read: 6 * size, maximum: 1 << 22))
+        world.give(one, Int(size))
+        world.preface(other, one, .attach(epoch: 1, received: 6 * size))
+        world.preface(channel(8), one, .attach(epoch: 2, received: 6 * size))
+        #expect(world.abandoned[channel(8)] == nil)
+        world.give(one, Int(7 * size))
+        world.pull()
+        #expect(world.received(channel(8)) == [ByteRange(6 * size, 8 * size)])
+        world.preface(channel(12), one, .attach(epoch: 3, received: 8 * size + 1))
+        #expect(world.abandoned[channel(12)] == .flowControl)
+    }
+
     @Test func replicaThatIsShorterThanTheStreamIsNotPromoted() {
         let world = world(Int(size), role: .replica)
         world.preface(other, one, .attach(epoch: 1, received: 2 * size))

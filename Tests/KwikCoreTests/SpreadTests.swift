@@ -69,5 +69,21 @@ import Testing
         for lease in world.leases(ClientWorld.mirrorPath) { #expect(!lease.range.overlaps(asked.range)) }
     }
 
+    /// The attach carves anew what was asked for by lease: the own sender on the other path leaves it out.
+    @Test("A lease that came too late for an own sender that is no more leaves no hole")
+    func lateLeaseBeforeAnAttach() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        let asked = try #require(world.leases(Self.second).first)
+        world.handle(.pathDown(ClientWorld.path))
+        let own = try world.main(Self.second)
+        world.receive(own, .window(read: 0, maximum: 1 << 20))
+        world.grantCarves(own, of: scene.stream, tagged: false)
+        world.receive(asked.channel, .end, finished: true)
+        world.tick()
+        let again = world.leases(Self.second)
+        #expect(again.contains { $0.range.start == asked.range.start && $0.channel != asked.channel })
+    }
+
     struct Unexpected: Error {}
 }

@@ -27,6 +27,8 @@ private final class Bench {
     private(set) var urgent: [Int] = []
     /// The backend's end of file was told.
     private(set) var hasEnded = false
+    /// The errno that its failure was told with.
+    private(set) var failure: Int32?
     private var isDone: () -> Bool = { false }
     private var ticker: LoopTimer?
     private var writer = FrameWriter()
@@ -50,9 +52,11 @@ private final class Bench {
         }
         door.urgent = { _, _ in tell(nil) }
         var ended: () -> Void = {}
+        var failed: (Int32) -> Void = { _ in }
         let handle = door.handle
         door.handle = { input, now, actions in
             if case .localEnded = input { ended() }
+            if case .localAborted(_, let errno) = input { failed(errno) }
             handle(input, now, &actions)
         }
         driver = endpoint.makeDriver(door)
@@ -61,6 +65,7 @@ private final class Bench {
             if let count { self.given += count } else { self.urgent.append(self.given) }
         }
         ended = { [unowned self] in self.hasEnded = true }
+        failed = { [unowned self] in self.failure = $0 }
         try loop.afterEvents { [unowned self] in
             if self.isDone() { self.loop.stop(0) }
         }
@@ -152,6 +157,18 @@ private final class Bench {
             all += bytes.prefix(got)
         }
         return all
+    }
+
+    func closeApplication() {
+        close(application)
+        application = -1
+    }
+
+    func resetApplication() {
+        var abort = linger(l_onoff: 1, l_linger: 0)
+        unsafe setsockopt(
+            application, SOL_SOCKET, SO_LINGER, &abort, socklen_t(MemoryLayout<linger>.size))
+        closeApplication()
     }
 
     func option(_ level: Int32, _ name: Int32) throws -> Int32 {
@@ -288,5 +305,27 @@ private func option(_ level: Int32, _ name: Int32, _ value: Int32, _ more: [UInt
         bench.backend?.close()
         var byte: UInt8 = 0
         #expect(unsafe recv(bench.application, &byte, 1, 0) == 0)
+    }
+
+    /// No read tells it any more, and the client's bytes would be swallowed.
+    @Test func aResetAfterTheEndOfFileResetsTheStream() throws {
+        let bench = try Bench()
+        shutdown(bench.application, Int32(SHUT_WR))
+        #expect(try bench.turn(until: { bench.hasEnded }))
+        #expect(bench.failure == nil)
+        bench.resetApplication()
+        #expect(try bench.turn(until: { bench.failure != nil }))
+        #expect(bench.failure == ECONNRESET)
+    }
+
+    /// An application that closed answers what still comes with a reset.
+    @Test func bytesForAnApplicationThatClosedResetTheStream() throws {
+        let bench = try Bench()
+        bench.closeApplication()
+        #expect(try bench.turn(until: { bench.hasEnded }))
+        bench.receive("hello", at: 0)
+        bench.receive("again", at: 5)
+        #expect(try bench.turn(until: { bench.failure != nil }))
+        #expect(bench.failure == ECONNRESET)
     }
 }

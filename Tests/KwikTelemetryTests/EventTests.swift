@@ -21,7 +21,22 @@ private let lines: [(Event, String)] = [
     (.unknownStream(channel, stream), "warning channel for an unknown stream stream=8 path=2 channel=12"),
     (
         .policyViolation(path, server, .refusedByPolicy),
-        "error server did what it may not path=2 server=b code=refusedByPolicy"
+        "error server did what it may not path=2 server=b code=refusedByPolicy class=security"
+    ),
+    (
+        .channelFailed(channel, stream, .resourceLimit),
+        "notice channel of a stream ended by a fault stream=8 path=2 channel=12"
+            + " code=resourceLimit class=resource"
+    ),
+    (
+        .channelFailed(channel, stream, .integrity),
+        "warning channel of a stream ended by a fault stream=8 path=2 channel=12"
+            + " code=integrity class=security"
+    ),
+    (
+        .belowTarget(stream, rate: 7, target: 20, .unparked),
+        "notice stream below its target stream=8 bytes_per_second=7 target=20"
+            + " changed=\"parked paths are tried again\""
     ),
     (.streamOpened(stream, server), "debug stream opened stream=8 server=b"),
     (.streamConnected(stream, errno: 0), "debug stream connected stream=8"),
@@ -87,7 +102,7 @@ private let lines: [(Event, String)] = [
             ("paths_activated", 1), ("paths_suspected", 1), ("paths_failed", 0), ("replicas_engaged", 1),
             ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
             ("reattachments", 1), ("promotions", 1), ("malformed", 2), ("policy_violations", 1),
-            ("integrity_failures", 1),
+            ("integrity_failures", 1), ("channel_failures", 2), ("below_target", 1),
         ]
         for (name, count) in expected { #expect(json[name]?.integer == count, "\(name)") }
     }

@@ -60,7 +60,11 @@ public struct Cell: Sendable {
         let plans = (0..<servers).map { ServerPlan(roles: $0 == 0 ? [.origin, .replica] : [.replica]) }
         let exchange = Exchange(kind == .upload ? .put : .get, size: size, seed: 42)
         let workload = Workload(start: .milliseconds(1_000), exchanges: [exchange])
-        let routes = traits.enumerated().map { RoutePlan(server: kind == .servers ? $0 : 0, $1) }
+        let routes = traits.enumerated().map { index, link in
+            kind == .servers
+                ? RoutePlan(server: index, link)
+                : RoutePlan(server: 0, interface: InterfaceID(UInt32(index) + 1), link)
+        }
         let outcome = Simulation.run(
             Scenario(seed: seed, servers: plans, routes: routes, workloads: [workload]),
             tracing: tracing)

@@ -5,6 +5,8 @@ final class Client: Node {
     private let session: ClientSession
     private(set) var programs: [Program] = []
     private var byStream: [StreamID: Program] = [:]
+    /// The program whose stream is being opened.
+    private var starting: Program?
     private let network: Network
     /// The primary of each program's stream, and those before it.
     private(set) var primaries: [Int: [ServerID]] = [:]
@@ -53,16 +55,34 @@ final class Client: Node {
         guard !order.isEmpty else { return retry(program) }
         let (near, far) = SocketEnd.pair(buffer: 212_992)
         var list: [Action] = []
-        guard let stream = session.open([], now: world.now, into: &list) else {
+        guard let stream = session.open(
+            program.workload.options, restriction: program.workload.restriction, now: world.now,
+            into: &list) else {
             return world.fail("client: no stream could be opened")
         }
         world.trace("client opens stream \(stream.value) for \(program.name)")
+        starting = program
+        defer { starting = nil }
         byStream[stream] = program
         streams[program.index] = stream
         openedAt[program.index] = world.now
         attach(near, to: stream, isConnected: false)
         program.connecting(far)
+        if program.workload.restriction != .none { coverage.restricted += 1 }
         perform(list)
+    }
+
+    /// A program that bound its socket to an interface is served by that one alone.
+    override func opened(_ channel: ChannelID, with slice: ChunkSlice) {
+        var reader = ChannelReader(expectsPreface: true)
+        var position = 0
+        guard case .preface(let preface)? = try? unsafe reader.next(slice.bytes, from: &position),
+            let name = network.name(of: channel.path)
+        else { return world.fail("client: channel \(channel) begins without a preface") }
+        guard let program = byStream[preface.stream] ?? starting else { return }
+        if !program.workload.restriction.allows(name) {
+            world.fail("\(program.name) is bound to an interface, and served by \(name)")
+        }
     }
 
     /// Without any path the program's connection goes native: here it tries again.
@@ -111,7 +131,9 @@ final class Client: Node {
         case .leaseMoved: coverage.moved += 1
         case .reattached: coverage.reattached += 1
         case .unknownStream: coverage.unknown += 1
-        case .pathStateChanged(_, _, _, let state): if state == .suspect { coverage.suspected += 1 }
+        case .pathStateChanged(_, _, _, let state):
+            if state == .suspect { coverage.suspected += 1 }
+            if state == .failed { coverage.failedPaths += 1 }
         case .malformed, .policyViolation, .integrityFailure: world.fail("client: \(event)")
         case .streamClosed(let stream, .aborted(let errno), _, _):
             guard let program = byStream[stream], program.state == .done else { return }
@@ -119,7 +141,8 @@ final class Client: Node {
             case .close, .bye, .halfClose: abortedAfter.append((program.index, errno))
             case .abort, .leave, .deafen: break
             }
-        case .streamConnected, .streamClosed: break
+        case .belowTarget: coverage.belowTarget += 1
+        case .streamConnected, .streamClosed, .channelFailed: break
         }
     }
 }

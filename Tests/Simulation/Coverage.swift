@@ -8,6 +8,7 @@ public struct Coverage: Sendable {
     public var promoted = 0
     public var reattached = 0
     public var suspected = 0
+    public var failedPaths = 0
     public var quarantined = 0
     public var unknown = 0
     public var behind = 0
@@ -18,6 +19,10 @@ public struct Coverage: Sendable {
     public var wereReset = 0
     public var completed = 0
     public var expired = 0
+    public var belowTarget = 0
+    /// Paths through a relay that came up, and streams bound to interfaces.
+    public var relayed = 0
+    public var restricted = 0
 
     public init() {}
 
@@ -37,14 +42,16 @@ public struct Coverage: Sendable {
             ("completed", completed), ("engaged", engaged), ("moved", moved), ("mismatched", mismatched),
             ("mismatch-ends", mismatchEnds), ("quarantined", quarantined), ("behind", behind),
             ("failed-replicas", failedReplicas), ("parked", parked), ("promoted", promoted),
-            ("reattached", reattached), ("suspected", suspected), ("unknown", unknown),
+            ("reattached", reattached), ("suspected", suspected), ("failed", failedPaths),
+            ("unknown", unknown),
             ("timed-out", timedOut), ("reset", wereReset), ("expired", expired),
+            ("below-target", belowTarget), ("relayed", relayed), ("restricted", restricted),
         ]
     }
 
     /// What a thousand runs have to show at least once.
     public var mustOccur: [(name: String, count: Int)] {
-        let optional: Set<String> = ["unknown", "behind", "parked"]
+        let optional: Set<String> = ["unknown", "behind", "below-target"]
         return table.filter { !optional.contains($0.name) }
     }
 
@@ -55,6 +62,7 @@ public struct Coverage: Sendable {
         promoted += other.promoted
         reattached += other.reattached
         suspected += other.suspected
+        failedPaths += other.failedPaths
         quarantined += other.quarantined
         unknown += other.unknown
         behind += other.behind
@@ -65,5 +73,8 @@ public struct Coverage: Sendable {
         wereReset += other.wereReset
         completed += other.completed
         expired += other.expired
+        belowTarget += other.belowTarget
+        relayed += other.relayed
+        restricted += other.restricted
     }
 }

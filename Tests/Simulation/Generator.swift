@@ -10,8 +10,10 @@ extension Scenario {
             silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
             memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
         let servers = drawServers(&chance, promotes: settings.silentPrimary == .promote)
-        let routes = drawRoutes(&chance, servers: servers.count)
-        let workloads = drawWorkloads(&chance)
+        var routes = drawRoutes(&chance, servers: servers.count)
+        drawRelays(seed: seed, servers: servers.count, &routes)
+        var workloads = drawWorkloads(&chance)
+        drawRestrictions(seed: seed, routes, &workloads)
         var scenario = Scenario(seed: seed, servers: servers, routes: routes, workloads: workloads)
         scenario.settings = settings
         if chance.chance(0.2) {
@@ -91,10 +93,34 @@ extension Scenario {
                 var up = down
                 if chance.chance(0.3) { up.rate /= 5 }
                 routes.append(
-                    RoutePlan(server: server, up: up, down: down, bottleneck: shares ? interface : nil))
+                    RoutePlan(
+                        server: server, interface: InterfaceID(UInt32(interface) + 1), up: up, down: down,
+                        bottleneck: shares ? interface : nil))
             }
         }
         return routes
+    }
+
+    /// Other servers forward for paths to the first, over links as good as their own.
+    private static func drawRelays(seed: UInt64, servers: Int, _ routes: inout [RoutePlan]) {
+        var chance = Chance(seed: seed, purpose: "relays")
+        for relay in 1..<max(1, servers) where chance.chance(0.2) {
+            guard var route = routes.first(where: { $0.server == relay }) else { continue }
+            route.server = 0
+            route.relay = relay
+            routes.append(route)
+        }
+    }
+
+    /// Programs that bind their sockets to an interface by which the first server can be reached.
+    private static func drawRestrictions(
+        seed: UInt64, _ routes: [RoutePlan], _ workloads: inout [Workload]
+    ) {
+        var chance = Chance(seed: seed, purpose: "restrictions")
+        let interfaces = routes.filter { $0.server == 0 && $0.relay == nil }.map(\.interface)
+        for index in workloads.indices where chance.chance(0.1) {
+            workloads[index].restriction = PathRestriction(interfaces: [chance.pick(interfaces)])
+        }
     }
 
     private static func drawWorkloads(_ chance: inout Chance) -> [Workload] {

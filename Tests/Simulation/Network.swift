@@ -19,6 +19,8 @@ final class Server {
     /// When streams that it had were lost: its process died, or its session expired.
     private(set) var losses: [Instant] = []
     private(set) var expirations = 0
+    /// How often its process has died: what it forwarded as a relay is forgotten each time.
+    private(set) var deaths = 0
     private var backends: [Backend] = []
 
     init(
@@ -42,6 +44,7 @@ final class Server {
         gateway?.vanish()
         gateway = nil
         isRunning = false
+        deaths += 1
         losses.append(world.now)
     }
 
@@ -70,6 +73,10 @@ final class Route {
     let up: Link
     let down: Link
     let plan: RoutePlan
+    /// Forwards its packets.
+    let relay: Server?
+    /// The relay's deaths when the path was dialled.
+    var relayDeaths = 0
     /// The path that runs over it now, or is being made.
     var path: PathID?
     var isUp = false
@@ -79,12 +86,31 @@ final class Route {
     /// Administratively down: not dialled.
     var isBarred = false
 
-    init(index: Int, server: Server, up: Link, down: Link, plan: RoutePlan) {
+    init(index: Int, server: Server, relay: Server?, up: Link, down: Link, plan: RoutePlan) {
         self.index = index
         self.server = server
+        self.relay = relay
         self.up = up
         self.down = down
         self.plan = plan
+    }
+
+    var name: PathName { PathName(server: server.id, interface: plan.interface, relay: relay?.id) }
+
+    /// Whether a packet that was sent now would not be dropped on its way.
+    var carries: Bool {
+        guard let relay else { return true }
+        return relay.isRunning && !relay.isSilent && relay.deaths == relayDeaths
+    }
+
+    /// Whether a packet of the client's reaches a server's process.
+    var reaches: Bool { carries && server.isRunning && !server.isSilent }
+
+    /// Whether one of the server's reaches the client.
+    var returns: Bool { carries && !server.isSilent }
+
+    func traits(resumed: Bool) -> PathTraits {
+        PathTraits(name: name, kind: plan.kind, roles: server.roles, resumed: resumed)
     }
 }
 
@@ -95,8 +121,14 @@ final class Network {
     private(set) var servers: [Server] = []
     private(set) var routes: [Route] = []
     /// When each server was last heard, and the longest silence since a stream's opening is asked for.
-    private(set) var silences: [(server: ServerID, from: Instant, to: Instant)] = []
-    private var lastHeard: [ServerID: Instant] = [:]
+    private(set) var silences: [(way: Way, from: Instant, to: Instant)] = []
+    private var lastHeard: [Way: Instant] = [:]
+
+    /// How a server is heard: at all, or at one interface.
+    struct Way: Hashable {
+        var server: ServerID
+        var interface: InterfaceID?
+    }
     private weak var client: Client?
     private var nextPath: UInt32 = 0
     private var chance: Chance
@@ -127,22 +159,27 @@ final class Network {
             let down = Link(
                 world, plan.down, bottleneck: queues.down,
                 chance: Chance(seed: scenario.seed, purpose: "down \(index)"))
-            routes.append(Route(index: index, server: servers[plan.server], up: up, down: down, plan: plan))
+            routes.append(
+                Route(
+                    index: index, server: servers[plan.server], relay: plan.relay.map { servers[$0] }, up: up,
+                    down: down, plan: plan))
         }
     }
 
     func server(_ id: ServerID) -> Server { servers[Int(id.value)] }
+
+    func name(of path: PathID) -> PathName? { routes.first { $0.path == path }?.name }
 
     func begin(_ client: Client) {
         self.client = client
         for route in routes { dial(route) }
     }
 
-    /// The longest time without a packet from the server between the two instants.
-    func longestSilence(of server: ServerID, from: Instant, to: Instant) -> Interval {
+    /// The longest time without a packet that way between the two instants.
+    func longestSilence(_ way: Way, from: Instant, to: Instant) -> Interval {
         var longest = Interval.zero
-        let running = (server: server, from: lastHeard[server] ?? Instant(nanoseconds: 0), to: world.now)
-        for silence in silences + [running] where silence.server == server {
+        let running = (way: way, from: lastHeard[way] ?? Instant(nanoseconds: 0), to: world.now)
+        for silence in silences + [running] where silence.way == way {
             longest = max(longest, min(silence.to, to) - max(silence.from, from))
         }
         return longest
@@ -174,6 +211,7 @@ final class Network {
         nextPath += 1
         let path = PathID(nextPath)
         route.path = path
+        route.relayDeaths = route.relay?.deaths ?? 0
         world.trace("dial path \(path.value) on route \(route.index) to server \(route.server.id.value)")
         initial(route, path, tries: 0)
     }
@@ -187,9 +225,9 @@ final class Network {
         }
         let sentAt = world.now
         route.up.send(1_280) { [weak self] in
-            guard route.server.isRunning, !route.server.isSilent else { return }
+            guard route.reaches else { return }
             route.down.send(1_280) {
-                guard let self, !route.server.isSilent else { return }
+                guard let self, route.returns else { return }
                 self.hello(route, path, roundTrip: self.world.now - sentAt, tries: 0)
             }
         }
@@ -216,7 +254,7 @@ final class Network {
 
     private func helloArrived(_ route: Route, _ path: PathID, _ roundTrip: Interval) {
         let server = route.server
-        guard server.isRunning, !server.isSilent else { return }
+        guard route.reaches else { return }
         let far = PathID(path.value + Network.farIDs)
         let resumed: Bool
         if let known = answered[path] {
@@ -230,38 +268,42 @@ final class Network {
             let gateway = session.gateway
             let connection = Connection(roundTrip: roundTrip, now: world.now) { [weak self] packet in
                 guard !server.isSilent else { return }
-                route.down.send(packet.size) { self?.arrived(packet, path, from: server) }
+                route.down.send(packet.size) { self?.arrived(packet, path, by: route) }
             }
-            gateway.add(far, connection, PathTraits(server: server.id, roles: server.roles, resumed: resumed))
+            gateway.add(far, connection, route.traits(resumed: resumed))
         }
         route.down.send(400) { [weak self] in self?.welcome(route, path, roundTrip, resumed: resumed) }
     }
 
     private func welcome(_ route: Route, _ path: PathID, _ roundTrip: Interval, resumed: Bool) {
-        guard let client, route.path == path, !route.isUp, !route.server.isSilent else { return }
+        guard let client, route.path == path, !route.isUp, route.returns else { return }
         route.isUp = true
-        heard(route.server.id)
+        heard(route)
         let server = route.server
         let far = PathID(path.value + Network.farIDs)
         let connection = Connection(roundTrip: roundTrip, now: world.now) { packet in
             route.up.send(packet.size) {
-                guard server.isRunning, !server.isSilent else { return }
+                guard route.reaches else { return }
                 server.gateway?.receive(packet, on: far)
             }
         }
-        client.add(path, connection, PathTraits(server: server.id, roles: server.roles, resumed: resumed))
+        client.add(path, connection, route.traits(resumed: resumed))
+        if route.relay != nil { client.count { $0.relayed += 1 } }
         world.after(.seconds(5)) { if route.path == path { route.failures = 0 } }
     }
 
-    private func arrived(_ packet: Packet, _ path: PathID, from server: Server) {
-        guard !server.isSilent else { return }
-        heard(server.id)
+    private func arrived(_ packet: Packet, _ path: PathID, by route: Route) {
+        guard route.returns else { return }
+        heard(route)
         client?.receive(packet, on: path)
     }
 
-    private func heard(_ server: ServerID) {
-        let before = lastHeard[server] ?? Instant(nanoseconds: 0)
-        if world.now - before > Network.notable { silences.append((server, before, world.now)) }
-        lastHeard[server] = world.now
+    private func heard(_ route: Route) {
+        for interface in [nil, route.plan.interface] {
+            let way = Way(server: route.server.id, interface: interface)
+            let before = lastHeard[way] ?? Instant(nanoseconds: 0)
+            if world.now - before > Network.notable { silences.append((way, before, world.now)) }
+            lastHeard[way] = world.now
+        }
     }
 }

@@ -45,6 +45,8 @@ class Node {
     func happened(_ event: Event) {}
     func released(_ stream: StreamID) {}
     func pathIsGone(_ path: PathID) {}
+    /// The first bytes of a channel that it opened.
+    func opened(_ channel: ChannelID, with slice: ChunkSlice) {}
     var opensChannels: Bool { false }
 
     /// Whether the far end of a local socket that is closed can be told from one that is shut down.
@@ -238,6 +240,7 @@ class Node {
         case .send(let channel, let slice):
             guard let connection = sending(channel, "send") else { return }
             if slice.count == 0 { world.fail("\(name): an empty send on \(channel)") }
+            if !connection.hasBytes(channel.number) { opened(channel, with: slice) }
             connection.send(channel.number, slice)
         case .finish(let channel): sending(channel, "finish")?.finish(channel.number)
         case .abandon(let channel, let code):

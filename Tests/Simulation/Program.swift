@@ -24,6 +24,9 @@ final class Program {
     private(set) var firstByteAt: Instant?
     private(set) var longestGap = Interval.zero
     private var lastReadAt: Instant?
+    /// How long each answer took.
+    private(set) var latencies: [Interval] = []
+    private var askedAt: Instant?
 
     private var timer: Timer?
     private var nextExchange = 0
@@ -115,6 +118,7 @@ final class Program {
         guard state == .running, nextExchange < workload.exchanges.count else { return }
         let exchange = workload.exchanges[nextExchange]
         nextExchange += 1
+        askedAt = world.now
         request = Array(exchange.request.utf8)
         requestSent = 0
         body = exchange.upload > 0 ? (exchange.seed, exchange.size, 0) : nil
@@ -215,6 +219,10 @@ final class Program {
         if let lastReadAt { longestGap = max(longestGap, world.now - lastReadAt) }
         lastReadAt = world.now
         finishedAt = world.now
+        if let askedAt, witness.read == witness.total, !isSending {
+            latencies.append(world.now - askedAt)
+            self.askedAt = nil
+        }
     }
 
     private func leavesNow(_ socket: SocketEnd, _ witness: Witness) -> Bool {

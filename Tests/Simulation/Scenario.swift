@@ -20,20 +20,35 @@ public struct ServerPlan: Sendable {
 public struct RoutePlan: Sendable {
     /// Index of the server.
     public var server: Int
+    /// The client's interface that it begins at.
+    public var interface = InterfaceID(1)
+    /// Index of the server that forwards its packets, unread; nil: none does.
+    public var relay: Int?
     public var up: LinkTraits
     public var down: LinkTraits
     /// Routes of the same number share their queues.
     public var bottleneck: Int?
 
-    public init(server: Int, up: LinkTraits, down: LinkTraits, bottleneck: Int? = nil) {
+    public init(
+        server: Int, interface: InterfaceID = InterfaceID(1), up: LinkTraits, down: LinkTraits,
+        bottleneck: Int? = nil
+    ) {
         self.server = server
+        self.interface = interface
         self.up = up
         self.down = down
         self.bottleneck = bottleneck
     }
 
     /// Both directions alike.
-    public init(server: Int, _ traits: LinkTraits) { self.init(server: server, up: traits, down: traits) }
+    public init(server: Int, interface: InterfaceID = InterfaceID(1), _ traits: LinkTraits) {
+        self.init(server: server, interface: interface, up: traits, down: traits)
+    }
+
+    var kind: PathKind {
+        if relay != nil { return .relay }
+        return interface == InterfaceID(1) ? .direct : .interface
+    }
 }
 
 /// Something that goes wrong, or right again. Routes and servers by their index.

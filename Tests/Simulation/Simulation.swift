@@ -24,6 +24,8 @@ public struct ProgramOutcome: Sendable {
     /// From the connect to its last byte.
     public var seconds: Double
     public var longestGap: Interval
+    /// From each request to the last byte of its answer; not of pipelined ones.
+    public var latencies: [Interval]
     public var primaries: [ServerID]
     public var engaged: [ServerID]
     public var replicaEnds: [ReplicaEnd]
@@ -222,6 +224,7 @@ public final class Simulation {
             scenario.servers.allSatisfy({ $0.character == .honest })
         else { return }
         let total = (received[program.index] ?? [:]).values.reduce(0, +)
+        world.trace("\(program.name) read \(read) bytes, and \(total) were received")
         if total > read + read / 10 + Simulation.waste {
             world.fail("\(program.name) read \(read) bytes, and \(total) were received")
         }
@@ -238,7 +241,9 @@ public final class Simulation {
             case .refusing, .resetting, .stalling: return true
             default: break
             }
-            if network.longestSilence(of: id, from: opened, to: world.now) > .seconds(25) { return true }
+            let interface = program.workload.restriction.interfaces?.first
+            let way = Network.Way(server: id, interface: interface)
+            if network.longestSilence(way, from: opened, to: world.now) > .seconds(25) { return true }
         }
         return false
     }
@@ -274,7 +279,7 @@ public final class Simulation {
                 ProgramOutcome(
                     errno: errno, read: program.witness?.read ?? 0, digest: program.witness?.digest ?? 0,
                     seconds: ((program.finishedAt ?? world.now) - opened).seconds,
-                    longestGap: program.longestGap,
+                    longestGap: program.longestGap, latencies: program.latencies,
                     primaries: client.primaries[program.index] ?? [],
                     engaged: client.engaged[program.index] ?? [],
                     replicaEnds: client.replicaEnds[program.index] ?? [],

@@ -67,6 +67,10 @@ public struct Workload: Sendable {
     /// Reading pauses at these offsets.
     public var pauses: [(at: UInt64, for: Interval)] = []
     public var ending = Ending.close
+    /// What the program set before it connected.
+    public var options: SocketOptions = []
+    /// The program bound its socket to interfaces.
+    public var restriction = PathRestriction.none
 
     public init(start: Interval, exchanges: [Exchange]) {
         self.start = start

@@ -9,18 +9,28 @@ struct Stage {
     var silentPrimary = ClientSettings.SilentPrimary.fail
     var faults: [(at: Interval, Fault)] = []
     var workload: Workload?
+    /// Unlike ones, instead of `link`: a server behind each, or one server at an interface each.
+    var links: [LinkTraits]?
+    var isOneServer = false
 
     /// When the download begins, since the world began.
     static let start = Interval.milliseconds(300)
 
     var scenario: Scenario {
-        let plans = characters.enumerated().map { index, character in
-            ServerPlan(character, roles: index == 0 ? [.origin, .replica] : [.replica])
+        let links = links ?? characters.map { _ in link }
+        let plans = (isOneServer ? 0..<1 : links.indices).map { index in
+            ServerPlan(
+                index < characters.count ? characters[index] : .honest,
+                roles: index == 0 ? [.origin, .replica] : [.replica])
+        }
+        let routes = links.enumerated().map { index, link in
+            isOneServer
+                ? RoutePlan(server: 0, interface: InterfaceID(UInt32(index) + 1), link)
+                : RoutePlan(server: index, link)
         }
         let download = Workload(start: Stage.start, exchanges: [Exchange(.get, size: size, seed: 42)])
         var scenario = Scenario(
-            seed: 1, servers: plans, routes: characters.indices.map { RoutePlan(server: $0, link) },
-            workloads: [workload ?? download])
+            seed: 1, servers: plans, routes: routes, workloads: [workload ?? download])
         scenario.settings.silentPrimary = silentPrimary
         scenario.faults = faults
         scenario.healAt = .seconds(faults.isEmpty ? 0 : 60)
@@ -33,6 +43,7 @@ struct Stage {
     func alone() -> Outcome {
         var single = self
         single.characters = [.honest]
+        single.links = nil
         single.faults = []
         return single.play()
     }

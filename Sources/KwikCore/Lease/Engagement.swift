@@ -84,18 +84,23 @@ extension ClientSession {
         case .ramp(let until):
             if now >= until { stream.trial = .together(since: now, counts(stream)) }
         case .together(let since, let before):
-            guard now >= since + trialTime(stream) else { return }
-            // A program that does not drain, or a backend that gives no more, says nothing about the paths.
+            // A program that does not drain, or a backend that gives no more, says nothing about the paths,
+            // nor does any time in which it was so.
             let isBusy =
                 stream.down.unread < (stream.granted - stream.down.read) / 2 && !stream.progressEnded
                 && stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes
+            guard isBusy else {
+                stream.trial = .together(since: now, counts(stream))
+                return
+            }
+            guard now >= since + trialTime(stream) else { return }
             let seconds = (now - since).seconds
             let rate = Double(counts(stream).all - before.all) / seconds
             let ownRate = Double(own.received - min(before.own, own.received)) / seconds
-            if isBusy, ownRate < own.rate.peak * Tuning.undisturbed {
+            if ownRate < own.rate.peak * Tuning.undisturbed {
                 stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
             } else {
-                if isBusy { parkIdlers(stream, since: before, now: now) }
+                parkIdlers(stream, since: before, now: now)
                 stream.trial = .together(since: now, counts(stream))
             }
         case .draining(let rate, let until):

@@ -5,6 +5,8 @@ final class Lease {
     let range: ByteRange
     /// The primary takes the blocks from its own sender: what that has begun already is left out.
     let carves: Bool
+    /// The stream's when it was granted: a later attach has carved anew what was asked for.
+    let epoch: UInt64
     let grantedAt: Instant
     /// When its last byte was to be here when it was granted.
     let promise: Instant
@@ -22,13 +24,14 @@ final class Lease {
     var doubled = false
 
     init(
-        channel: ChannelID, server: ServerID, range: ByteRange, carves: Bool, grantedAt: Instant,
-        promise: Instant, isSecond: Bool
+        channel: ChannelID, server: ServerID, range: ByteRange, carves: Bool, epoch: UInt64,
+        grantedAt: Instant, promise: Instant, isSecond: Bool
     ) {
         self.channel = channel
         self.server = server
         self.range = range
         self.carves = carves
+        self.epoch = epoch
         self.grantedAt = grantedAt
         self.promise = promise
         self.isSecond = isSecond

@@ -129,11 +129,14 @@ extension ClientSession {
         }
     }
 
-    /// The beginning of a lease that the primary did not take from its own sender comes from that.
+    /// The beginning of a lease that the primary did not take from its own sender comes from that, unless
+    /// the stream was attached anew since: then it was carved with the attach, and waits for another lease.
     func refuse(_ lease: Lease, upTo start: UInt64, of stream: ClientStream) {
         let refused = ByteRange(lease.range.start, start)
-        stream.book.claims.remove(refused)
-        stream.book.primaryOnly.remove(refused)
+        if lease.epoch == stream.epoch {
+            stream.book.claims.remove(refused)
+            stream.book.primaryOnly.remove(refused)
+        }
         let count = min(refused.count, lease.missing)
         lease.missing -= count
         lease.next = start

@@ -215,8 +215,8 @@ extension ClientSession {
         out.append(.finish(channel))
         stream.book.add(
             Lease(
-                channel: channel, server: path.server, range: range, carves: carves, grantedAt: now,
-                promise: promise, isSecond: isSecond))
+                channel: channel, server: path.server, range: range, carves: carves,
+                epoch: stream.epoch, grantedAt: now, promise: promise, isSecond: isSecond))
         if path.outstanding == 0 { path.busySince = now }
         path.outstanding += range.count
     }

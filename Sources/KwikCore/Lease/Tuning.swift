@@ -87,6 +87,12 @@ public enum Tuning {
     static let parkFirst = Interval.seconds(30)
     static let parkMost = Interval.seconds(600)
 
+    // Streams that are slower than their paths.
+
+    /// A stream is below its target after so long at less than `targetShare` of its paths' rates.
+    static let targetTime = Interval.seconds(5)
+    static let targetShare: Double = 0.5
+
     // Liveness (protocol.md §2).
 
     static let probeBusy = Interval.milliseconds(25)

@@ -172,7 +172,7 @@ extension ClientSession {
         guard !stream.released else { return }
         // No errno would tell a program that all is well.
         let errno = told == 0 ? ErrorNumber.connectionReset : told
-        if let own = stream.own, channels[own] != nil {
+        if let own = stream.own, channels[own] != nil, !stream.ownFinished {
             // What was not sent never will be.
             send(.reset(errno: errno, offset: stream.upSent), on: own)
             out.append(.finish(own))

@@ -331,9 +331,10 @@ extension ClientSession {
         if case .foreign = channel.use { foreignChannels.remove(channel.id) }
     }
 
-    func channelReset(_ id: ChannelID, now: Instant) {
+    func channelReset(_ id: ChannelID, code: UInt64, now: Instant) {
         guard let channel = channels[id] else { return }
-        fail(channel, .none, now: now)
+        let told = ErrorCode(told: code)
+        fail(channel, .none, because: told, asksAgain: told.recovery.asksAgain, now: now)
     }
 
     func channelClosed(_ id: ChannelID, now: Instant) {
@@ -343,20 +344,28 @@ extension ClientSession {
         if case .lingering = stream.phase, stream.own == id { release(stream) }
     }
 
-    /// A channel that is of no more use, by the peer's fault or wish: what it served is served otherwise.
-    func fail(_ channel: ClientChannel, _ code: ErrorCode, now: Instant) {
+    /// A channel that is of no more use, by the peer's fault: what it served is served otherwise.
+    private func fail(_ channel: ClientChannel, _ code: ErrorCode, now: Instant) {
+        fail(channel, code, because: code, asksAgain: true, now: now)
+    }
+
+    /// `told`: what the peer is told; `code`: why, by our word or the peer's.
+    private func fail(
+        _ channel: ClientChannel, _ told: ErrorCode, because code: ErrorCode, asksAgain: Bool, now: Instant
+    ) {
         drop(channel)
-        out.append(.abandon(channel.id, code))
+        out.append(.abandon(channel.id, told))
         if case .foreign = channel.use { return }
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
         case .own:
             guard stream.own == channel.id else { break }
+            if code != .none { event(.channelFailed(channel.id, stream.id, code)) }
             if stream.downWhole, stream.finSent {
                 // Both directions were whole: a primary that is attached to once more has forgotten the
                 // stream.
                 stream.ownEnded = true
-            } else if !openAgain(stream, now: now) {
+            } else if !asksAgain || !openAgain(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .side:

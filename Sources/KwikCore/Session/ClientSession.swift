@@ -85,7 +85,7 @@ public final class ClientSession {
         case .sample(let id, let sample): path(id)?.sample = sample
         case .received(let id, let bytes, let finished):
             unsafe received(id, bytes, finished: finished, now: now)
-        case .channelReset(let id, _): channelReset(id, now: now)
+        case .channelReset(let id, let code): channelReset(id, code: code, now: now)
         case .channelClosed(let id): channelClosed(id, now: now)
         case .tick: tick(now: now)
         case .localEnded(let id, let closed): localEnded(id, closed: closed, now: now)
@@ -185,6 +185,7 @@ public final class ClientSession {
             maybeLinger(stream, now: now)
             guard case .open = stream.phase, !stream.downDone, !stream.released else { continue }
             schedule(stream, now: now)
+            watchTarget(stream, now: now)
             if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }
         if awake.contains(where: \.released) { streams.removeAll { $0.released } }

@@ -112,6 +112,8 @@ final class ClientStream {
     var isSpread = false
     var trial: Trial?
     var parkedUntil: Instant?
+    /// Since when its rate is compared with its paths' rates, and where its front was then.
+    var targetSince: (at: Instant, front: UInt64)?
     var parks = 0
     /// Payload bytes from the primary, duplicates included.
     var primaryReceived: UInt64 = 0

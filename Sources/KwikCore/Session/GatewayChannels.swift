@@ -213,6 +213,9 @@ extension GatewaySession {
     private func fault(_ channel: GatewayChannel, _ fault: ChannelFault) {
         if let error = fault.error { event(.malformed(channel.id, error)) }
         let use = channel.use
+        if case .stream(let stream) = use, fault.code != .none {
+            event(.channelFailed(channel.id, stream.id, fault.code))
+        }
         abandon(channel, fault.code)
         dropped(channel, use, grace: unknownWait(paths[channel.id.path]))
     }

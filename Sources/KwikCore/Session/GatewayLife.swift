@@ -76,11 +76,12 @@ extension GatewaySession {
         }
         guard epoch > stream.epoch else { throw .stale }
         // What the client has read it has received; what a primary has not given it can't have received.
-        let isPossible = stream.isReplica || received <= stream.window.produced
+        let isPossible = stream.isReplica || received <= max(stream.window.produced, stream.promotedAt)
         guard received >= stream.window.heldFrom, isPossible else { throw .flowControl }
         if stream.isReplica {
             // Its bytes are the stream's from here on; a primary's sum goes on from where it began.
             stream.isReplica = false
+            stream.promotedAt = received
             stream.window.beginSum(at: received)
         }
         stream.epoch = epoch
@@ -210,6 +211,7 @@ extension GatewaySession {
     func fail(_ stream: GatewayStream, _ code: ErrorCode) {
         guard !stream.isReleased else { return }
         for channel in stream.sides + [stream.own].compactMap({ $0 }) where !channel.isFinished {
+            if code != .none { event(.channelFailed(channel.id, stream.id, code)) }
             abandon(channel, code)
         }
         giveUp(stream)

@@ -23,6 +23,8 @@ final class GatewayStream {
     let id: StreamID
     /// Serves leases only: no DATA, no FIN of its own. Until it is promoted.
     var isReplica: Bool
+    /// Where its bytes became the stream's; its backend may get there later.
+    var promotedAt: UInt64 = 0
     var backend = Backend.unopened
     /// Of the channel that carries the own sender (or is the replica's).
     var epoch: UInt64 = 0

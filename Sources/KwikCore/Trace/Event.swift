@@ -10,6 +10,8 @@ public enum Event: Hashable, Sendable {
     case streamOpened(StreamID, ServerID)
     case streamConnected(StreamID, errno: Int32)
     case streamClosed(StreamID, StreamEnd, received: UInt64, sent: UInt64)
+    /// A code ended the channel that carries a stream: ours or the peer's.
+    case channelFailed(ChannelID, StreamID, ErrorCode)
     /// The stream was found network-limited and this replica was given the request.
     case replicaEngaged(StreamID, ServerID)
     case replicaEnded(StreamID, ServerID, ReplicaEnd)
@@ -20,8 +22,19 @@ public enum Event: Hashable, Sendable {
     /// The stream moved to another path of its primary.
     case reattached(StreamID, PathID, epoch: UInt64)
     case promoted(StreamID, from: ServerID, to: ServerID, offset: UInt64)
+    /// For 5 s the stream brought less than half of what its paths can: both in bytes per second, and what
+    /// was changed.
+    case belowTarget(StreamID, rate: UInt64, target: UInt64, TargetRemedy)
     /// A checksum of bytes inside Kwik failed: CRC32C of a piece, or the sum in FIN.
     case integrityFailure(StreamID, offset: UInt64)
+}
+
+/// What is done for a stream that is slower than its paths.
+public enum TargetRemedy: String, Hashable, Sendable {
+    /// Paths that were parked are tried again.
+    case unparked = "parked paths are tried again"
+    /// All that there are carry it already.
+    case none = "nothing"
 }
 
 /// Why a replica serves a stream no longer.

@@ -1,0 +1,163 @@
+import KwikCore
+import Simulation
+import Testing
+
+/// The traps of the client's algorithm, into which its first simulation fell, each in a scenario that shows
+/// it. Where a patch stands beside it in Tests/Simulation/Mutants, `make mutants` proves that too.
+@Suite struct TrapTests {
+    private func download(_ size: UInt64, seed: UInt64 = 42) -> Exchange {
+        Exchange(.get, size: size, seed: seed)
+    }
+
+    private func check(_ outcome: Outcome) throws -> ProgramOutcome {
+        #expect(outcome.violation == nil)
+        let program = try #require(outcome.programs.first)
+        #expect(program.errno == nil)
+        return program
+    }
+
+    private func received(_ program: ProgramOutcome) -> UInt64 { program.received.values.reduce(0, +) }
+
+    @Test("Trap 1: what fails a path is silence of packets, not of stream bytes, which loss holds up")
+    func lossIsNotDeath() throws {
+        var link = LinkTraits.of(megabits: 4, roundTrip: 80)
+        link.loss = 0.05
+        let stage = Stage(characters: [.honest], link: link, size: 1_500_000)
+        let outcome = stage.play()
+        let program = try check(outcome)
+        // In-order bytes stand still for longer than a silence may last.
+        #expect(program.longestGap > .milliseconds(250))
+        #expect(outcome.coverage.failedPaths == 0)
+    }
+
+    @Test("Trap 2: leases that follow an idle period find their paths alive")
+    func idlePathsAreAlive() throws {
+        var workload = Workload(start: Stage.start, exchanges: [download(3_000_000)])
+        for seed in 1..<5 {
+            workload.exchanges.append(
+                Exchange(.get, size: 3_000_000, seed: UInt64(seed), think: .milliseconds(4_700)))
+        }
+        let outcome = Stage(workload: workload).play()
+        let program = try check(outcome)
+        #expect(outcome.coverage.suspected == 0)
+        for server in UInt32(1)..<3 { #expect(program.share(of: server) > 0.2) }
+    }
+
+    @Test("Trap 3: the front is always somebody's, so that little waits behind a hole")
+    func theFrontIsFetched() throws {
+        let links = [(60.0, 10.0), (60, 40), (60, 45)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        let outcome = Stage(size: 30_000_000, links: links).play()
+        let program = try check(outcome)
+        #expect(program.longestGap < .milliseconds(150))
+        #expect(program.seconds < 30_000_000 / (180 * 125_000) / 0.7)
+    }
+
+    @Test("Trap 4: what is late against the ideal and keeps its promise is not asked for again")
+    func promisesAreKept() throws {
+        let links = [(50.0, 20.0), (30, 60), (20, 100)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        let outcome = Stage(size: 25_000_000, links: links).play()
+        let program = try check(outcome)
+        #expect(received(program) < program.read + program.read / 100)
+    }
+
+    @Test("Trap 5: the primary begins no block long before it sends it, so that there is something to carve")
+    func thePrimaryLeavesSomething() throws {
+        let stage = Stage(size: 2_000_000)
+        let program = try check(stage.play())
+        let single = try check(stage.alone())
+        #expect(program.share(of: 0) < 0.6)
+        #expect(single.seconds / program.seconds > 1.6)
+    }
+
+    @Test("Trap 6: the window lets four unlike paths work")
+    func theWindowIsWide() throws {
+        let links = [(50.0, 20.0), (30, 60), (20, 100), (10, 160)].map {
+            LinkTraits.of(megabits: $0.0, roundTrip: $0.1)
+        }
+        let program = try check(Stage(size: 50_000_000, links: links).play())
+        #expect(program.seconds < 50_000_000 / (110 * 125_000) / 0.78)
+    }
+
+    @Test("Trap 7: a slow application says nothing about its paths' rates")
+    func limitedSamplesDoNotCount() throws {
+        var workload = Workload(start: Stage.start, exchanges: [download(6_000_000)])
+        workload.exchanges.append(Exchange(.get, size: 600_000, seed: 2, pace: 200_000))
+        workload.exchanges.append(download(6_000_000, seed: 3))
+        let program = try check(Stage(workload: workload).play())
+        #expect(program.latencies.count == 3)
+        #expect(program.latencies[2].seconds < program.latencies[0].seconds * 1.05)
+    }
+
+    @Test("Trap 8: a stalled program takes neither the window of others nor much memory")
+    func aStalledReaderIsAlone() throws {
+        var stalled = Workload(start: Stage.start, exchanges: [download(20_000_000)])
+        stalled.pauses = [(at: 1_000_000, for: .seconds(20))]
+        let other = Workload(start: .milliseconds(1_500), exchanges: [download(8_000_000, seed: 7)])
+        var scenario = Stage().scenario
+        scenario.settings.memoryBudget = 8 << 20
+        scenario.workloads = [stalled, other]
+        let outcome = Simulation.run(scenario)
+        _ = try check(outcome)
+        let alone = try check(Stage().play())
+        #expect(outcome.programs[1].seconds < alone.seconds * 1.15)
+        #expect(outcome.furthestAhead <= 5 << 20)
+    }
+
+    @Test("Trap 9: tags do not wait behind the data of a slow primary")
+    func tagsGoFirst() throws {
+        let links = [(6.0, 40.0), (40, 10), (40, 10)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        let outcome = Stage(size: 20_000_000, links: links).play()
+        let program = try check(outcome)
+        #expect(program.share(of: 0) < 0.2)
+        #expect(program.seconds < 20_000_000 / (86 * 125_000) / 0.72)
+        #expect(program.longestGap < .milliseconds(200))
+    }
+
+    @Test("Trap 10: an answer that ends in mid-block on a connection that stays is whole at once")
+    func answersEndInMidBlock() throws {
+        var workload = Workload(start: Stage.start, exchanges: [])
+        for index in 0..<8 {
+            workload.exchanges.append(download(1_000_000 + UInt64(index) * 3_001, seed: UInt64(index)))
+        }
+        workload.ending = .close
+        let outcome = Stage(workload: workload).play()
+        let program = try check(outcome)
+        #expect(outcome.coverage.engaged >= 2)
+        #expect(program.latencies.count == 8)
+        for latency in program.latencies { #expect(latency < .milliseconds(700)) }
+    }
+
+    @Test("Trap 11: credit passes data, so that bytes both ways at once never block each other")
+    func creditPassesData() throws {
+        let exchange = Exchange(.echo, size: 8_000_000, seed: 9)
+        let workload = Workload(start: Stage.start, exchanges: [exchange])
+        let links = [(8.0, 60.0), (20, 10)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        let program = try check(Stage(workload: workload, links: links, isOneServer: true).play())
+        #expect(program.read == 8_000_000)
+        #expect(program.longestGap < .milliseconds(500))
+    }
+
+    @Test("Trap 12: what overtakes its stream's OPEN waits for it")
+    func whatOvertakesWaits() throws {
+        var link = LinkTraits.of(megabits: 20, roundTrip: 40)
+        link.reordering = 0.03
+        link.loss = 0.01
+        link.jitter = .milliseconds(20)
+        var far = link
+        far.delay = .milliseconds(150)
+        for seed in UInt64(1)..<6 {
+            var scenario = Stage(links: [far, link, link], isOneServer: seed % 2 == 0).scenario
+            scenario.seed = seed
+            scenario.workloads = (0..<6).map { index in
+                let kind: Exchange.Kind = index % 2 == 0 ? .put : .get
+                return Workload(
+                    start: .milliseconds(900 + Int64(index) * 40),
+                    exchanges: [Exchange(kind, size: 150_000, seed: UInt64(index))])
+            }
+            let outcome = Simulation.run(scenario)
+            #expect(outcome.violation == nil)
+            #expect(outcome.programs.allSatisfy { $0.errno == nil })
+            #expect(outcome.coverage.unknown == 0)
+        }
+    }
+}
