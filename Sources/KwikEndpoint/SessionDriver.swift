@@ -85,7 +85,8 @@ public final class SessionDriver {
         case .stop(let channel, let code): link(channel.path)?.stop(channel.number, code)
         case .probe(let path): link(path)?.probe()
         case .endPath(let path, let code): link(path)?.close(code, reason: "ended by the session")
-        case .deliver, .accept, .opened, .connect, .endLocal, .release, .setOption, .event: role(action)
+        case .deliver, .accept, .opened, .offered, .connect, .endLocal, .release, .setOption, .event:
+            role(action)
         }
     }
 

@@ -205,6 +205,9 @@ final class Service {
         case .event(let event):
             if case .streamClosed(let stream, _, _, _) = event { keepReport(of: stream) }
             onEvent(event)
+        case .offered(let stream, _):
+            // No program listens for what a server opens.
+            driver.call { _, actions in session.refuse(stream, .refusedByPolicy, into: &actions) }
         case .connect, .setOption, .open, .send, .finish, .abandon, .stop, .probe, .endPath:
             preconditionFailure("not an engine's part")
         }

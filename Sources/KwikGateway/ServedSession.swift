@@ -65,7 +65,7 @@ final class ServedSession {
             backends.removeValue(forKey: stream)?.close()
             taggers.forget(stream)
         case .event(let event): onEvent(event)
-        case .opened, .open, .send, .finish, .abandon, .stop, .probe, .endPath:
+        case .opened, .offered, .open, .send, .finish, .abandon, .stop, .probe, .endPath:
             preconditionFailure("not a gateway's part")
         }
     }

@@ -30,6 +30,10 @@ public struct Counters: Hashable, Sendable {
     public private(set) var leasesMoved: UInt64 = 0
     public private(set) var reattachments: UInt64 = 0
     public private(set) var promotions: UInt64 = 0
+    public private(set) var serverStreamsRefused: UInt64 = 0
+    public private(set) var contributions: UInt64 = 0
+    public private(set) var contributionsFailed: UInt64 = 0
+    public private(set) var delegationsExpired: UInt64 = 0
     public private(set) var malformed: UInt64 = 0
     public private(set) var policyViolations: UInt64 = 0
     public private(set) var integrityFailures: UInt64 = 0
@@ -60,6 +64,10 @@ public struct Counters: Hashable, Sendable {
         case .integrityFailure: integrityFailures += 1
         case .channelFailed: channelFailures += 1
         case .belowTarget: belowTarget += 1
+        case .serverStreamRefused: serverStreamsRefused += 1
+        case .contributed: contributions += 1
+        case .contributionFailed: contributionsFailed += 1
+        case .delegationExpired: delegationsExpired += 1
         }
     }
 
@@ -85,6 +93,8 @@ public struct Counters: Hashable, Sendable {
             ("replicas_engaged", replicasEngaged), ("replicas_ended", replicasEnded),
             ("replicas_quarantined", replicasQuarantined), ("block_mismatches", blockMismatches),
             ("leases_moved", leasesMoved), ("reattachments", reattachments), ("promotions", promotions),
+            ("server_streams_refused", serverStreamsRefused), ("contributions", contributions),
+            ("contributions_failed", contributionsFailed), ("delegations_expired", delegationsExpired),
             ("malformed", malformed), ("policy_violations", policyViolations),
             ("integrity_failures", integrityFailures), ("channel_failures", channelFailures),
             ("below_target", belowTarget),

@@ -51,6 +51,35 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
         return describeStream(event, name)
     case .replicaEngaged, .replicaEnded, .replicaQuarantined, .leaseMoved:
         return describeReplica(event, name)
+    case .serverStreamRefused, .contributed, .contributionFailed, .delegationExpired:
+        return describeContribution(event, name)
+    }
+}
+
+private func describeContribution(_ event: Event, _ name: (ServerID) -> String) -> EventDescription {
+    func fields(_ stream: StreamID, _ server: ServerID, _ offset: UInt64) -> [LogField] {
+        [
+            LogField("stream", stream.value), LogField("server", name(server)), LogField("offset", offset),
+        ]
+    }
+    switch event {
+    case .serverStreamRefused(let stream, let server):
+        return EventDescription(
+            .warning, "stream of a server refused",
+            [LogField("stream", stream.value), LogField("server", name(server))])
+    case .contributed(let stream, let server, let offset, let length):
+        return EventDescription(
+            .debug, "contribution taken", fields(stream, server, offset) + [LogField("length", length)])
+    case .contributionFailed(let stream, let server, let offset, let code):
+        return EventDescription(
+            .warning, "contribution not taken",
+            fields(stream, server, offset) + [LogField("code", String(describing: code))])
+    case .delegationExpired(let stream, let server, let offset, let length):
+        return EventDescription(
+            .warning, "delegated blocks did not come",
+            fields(stream, server, offset) + [LogField("length", length)])
+    default:
+        preconditionFailure("not an event of a contribution")
     }
 }
 

@@ -90,7 +90,8 @@ public enum StatusShape {
         return .object([
             ("id", JSON(report.stream.value)), ("pid", program.map { .integer(Int64($0)) } ?? .null),
             ("primary", .string(name(report.primary))), ("delivered_bytes", JSON(report.delivered)),
-            ("sent_bytes", JSON(report.sent)), ("parts", .array(parts)),
+            ("sent_bytes", JSON(report.sent)), ("internal_channels", JSON(report.internalChannels)),
+            ("parts", .array(parts)),
         ])
     }
 
@@ -104,7 +105,8 @@ public enum StatusShape {
             ("rtt_ms", .number(round(report.srtt.milliseconds, digits: 2))),
             ("rate_mbps", .number(round(report.rate * 8e-6, digits: 2))),
             ("received_bytes", JSON(report.received)), ("sent_bytes", JSON(report.sent)),
-            ("streams", JSON(report.streams)), ("spare", .bool(isSpare)),
+            ("streams", JSON(report.streams)), ("internal_channels", JSON(report.internalChannels)),
+            ("spare", .bool(isSpare)),
         ])
     }
 

@@ -205,11 +205,13 @@ private let far = WireLimit.maximumOffset
     func serverStreams() throws {
         let scene = try ClientScene.engaged()
         scene.world.preface(channel(1), .serverStream)
+        #expect(scene.world.offered == [StreamID(1)])
+        scene.world.call { scene.world.session.refuse(StreamID(1), .refusedByPolicy, into: &$0) }
         #expect(scene.world.abandoned[channel(1)] == .refusedByPolicy)
         #expect(scene.world.endedPaths.isEmpty)
         scene.world.preface(channel(1, on: 2), .serverStream)
         #expect(scene.world.endedPaths == [ClientWorld.mirrorPath: .refusedByPolicy])
-        scene.world.preface(channel(5), .contribution(offset: 0, length: 10))
+        scene.world.preface(channel(5), .contribution(offset: 1 << 15, length: 10), scene.stream)
         #expect(scene.world.abandoned[channel(5)] == .refusedByPolicy)
         scene.world.preface(channel(9), .replica)
         #expect(scene.world.abandoned[channel(9)] == .protocolViolation)

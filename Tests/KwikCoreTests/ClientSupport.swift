@@ -19,6 +19,7 @@ final class ClientWorld {
     private(set) var ends: [StreamID: [StreamEnd]] = [:]
     private(set) var released: [StreamID] = []
     private(set) var accepted: [StreamID] = []
+    private(set) var offered: [StreamID] = []
     /// What each program has read, as long as they read.
     private(set) var taken: [StreamID: [UInt8]] = [:]
     var programsRead = true
@@ -65,6 +66,7 @@ final class ClientWorld {
         case .opened(let stream, let errno, _, _): answers[stream, default: []].append(errno)
         case .endLocal(let stream, let end): ends[stream, default: []].append(end)
         case .release(let stream): released.append(stream)
+        case .offered(let stream, _): offered.append(stream)
         case .event(let event): events.append(event)
         case .connect, .setOption: preconditionFailure("not the client's to ask")
         }
@@ -159,8 +161,8 @@ final class ClientWorld {
         receive(channel, frames.flatMap { wireBytes(writer.frame($0)) }, finished: finished)
     }
 
-    func preface(_ channel: ChannelID, _ role: Preface.Role) {
-        receive(channel, wireBytes(writer.preface(Preface(stream: StreamID(1), role: role))))
+    func preface(_ channel: ChannelID, _ role: Preface.Role, _ stream: StreamID = StreamID(1)) {
+        receive(channel, wireBytes(writer.preface(Preface(stream: stream, role: role))))
     }
 
     func pieceBytes(_ range: ByteRange, _ bytes: [UInt8]? = nil) -> [UInt8] {

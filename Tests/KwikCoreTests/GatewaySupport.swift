@@ -46,6 +46,9 @@ final class GatewayWorld {
     private(set) var ends: [StreamID: [StreamEnd]] = [:]
     private(set) var released: [StreamID] = []
     private(set) var accepts = 0
+    /// Channels of the gateway's own, and what the client answered.
+    private(set) var opened: [ChannelID] = []
+    private(set) var answers: [StreamID: Int32] = [:]
     private(set) var options: [SocketOption] = []
     /// What each backend took.
     private(set) var taken: [StreamID: [UInt8]] = [:]
@@ -76,6 +79,14 @@ final class GatewayWorld {
         carryOut(actions)
     }
 
+    @discardableResult
+    func call<Result>(_ body: (inout [Action]) -> Result) -> Result {
+        var actions: [Action] = []
+        let result = body(&actions)
+        carryOut(actions)
+        return result
+    }
+
     private func carryOut(_ actions: [Action]) {
         for action in actions {
             switch action {
@@ -89,7 +100,9 @@ final class GatewayWorld {
             case .accept: accepts += 1
             case .setOption(_, let option): options.append(option)
             case .deliver(let stream): if backendsRead { backendTakes(stream) }
-            case .open, .stop, .probe, .endPath, .opened: preconditionFailure("not the gateway's to ask")
+            case .open(let channel): opened.append(channel)
+            case .opened(let stream, let errno, _, _): answers[stream] = errno
+            case .stop, .probe, .endPath, .offered: preconditionFailure("not the gateway's to ask")
             }
         }
     }
@@ -197,7 +210,7 @@ final class GatewayWorld {
     // MARK: What the client sees
 
     func items(_ channel: ChannelID) -> [WireItem] {
-        let outcome = wireRead(sent[channel] ?? [])
+        let outcome = wireRead(sent[channel] ?? [], preface: channel.number & 1 == 1)
         precondition(outcome.error == nil, "the gateway sent what no reader takes")
         return outcome.items
     }

@@ -166,7 +166,9 @@ extension WireChance {
         case 3: return .reset(errno: Int32(skewed(UInt64(Int32.max))), offset: low)
         case 4: return .window(read: low, maximum: high)
         case 5: return .carve(sequence: sequence, ranges())
-        case 6: return .carved(sequence: sequence, ranges())
+        case 6:
+            guard sequence == 0 else { return .carved(sequence: sequence, ranges()) }
+            return .delegated(ranges(), server: Array("mirror".utf8))
         case 7: return .progress(produced: low, ended: flip(), applicationLimited: flip())
         case 8:
             let count = Int(skewed(UInt64(WireLimit.tags)))

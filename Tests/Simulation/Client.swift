@@ -7,6 +7,7 @@ final class Client: Node {
     private var byStream: [StreamID: Program] = [:]
     /// The program whose stream is being opened.
     private var starting: Program?
+    private var backends: [Backend] = []
     private let network: Network
     /// The primary of each program's stream, and those before it.
     private(set) var primaries: [Int: [ServerID]] = [:]
@@ -24,7 +25,10 @@ final class Client: Node {
         self.network = network
         session = ClientSession(settings: settings, integrity: SimIntegrity.make())
         super.init(world, name: "client")
-        for server in network.servers { unsafe session.setTagger(server.tagger, for: server.id) }
+        for server in network.servers {
+            unsafe session.setTagger(server.tagger, for: server.id)
+            session.setName(Gateway.name(server.id), for: server.id)
+        }
     }
 
     override func handle(_ input: Input, into actions: inout [Action]) {
@@ -42,7 +46,7 @@ final class Client: Node {
     override func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {
         session.filled(stream, count: count, now: world.now, into: &actions)
     }
-    override var opensChannels: Bool { true }
+    override var firstChannel: Int64 { 4 }
 
     func count(_ change: (inout Coverage) -> Void) { change(&coverage) }
 
@@ -91,7 +95,21 @@ final class Client: Node {
         world.after(.milliseconds(200)) { [weak self] in self?.start(program) }
     }
 
+    /// What a server opens meets an application on this side.
+    private func take(_ stream: StreamID) {
+        let (near, far) = SocketEnd.pair(buffer: 212_992)
+        backends.append(Backend(world, far, .honest))
+        attach(near, to: stream, isConnected: true)
+        var list: [Action] = []
+        if !session.accept(stream, now: world.now, into: &list) {
+            world.fail("client: an offer was not there")
+        }
+        coverage.serverStreams += 1
+        perform(list)
+    }
+
     override func carryOutLocal(_ action: Action) {
+        if case .offered(let stream, _) = action { return take(stream) }
         guard case .opened(let stream, let errno, _, _) = action else {
             return world.fail("client: an action for gateways: \(action)")
         }
@@ -142,6 +160,10 @@ final class Client: Node {
             case .abort, .leave, .deafen: break
             }
         case .belowTarget: coverage.belowTarget += 1
+        case .contributed: coverage.contributed += 1
+        case .contributionFailed: coverage.contributionsFailed += 1
+        case .delegationExpired: coverage.delegationsExpired += 1
+        case .serverStreamRefused: world.fail("client: \(event)")
         case .streamConnected, .streamClosed, .channelFailed: break
         }
     }

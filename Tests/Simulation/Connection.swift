@@ -23,7 +23,8 @@ final class Connection {
     private(set) var unsent = 0
     private let transmit: (Packet) -> Void
     private var channels: [Int64: Channel] = [:]
-    private var closedChannels = RangeSet()
+    /// The client's, and the server's, by how many were opened before.
+    private var closedChannels = [RangeSet(), RangeSet()]
     private var schedule = Fifo<Int64>()
     private var again = Fifo<Piece>()
     private var nextNumber: UInt64 = 0
@@ -44,7 +45,9 @@ final class Connection {
     /// Bytes that arrived and wait for earlier ones.
     func held() -> Int { channels.values.reduce(0) { $0 + $1.receive.held } }
 
-    func wasClosed(_ channel: Int64) -> Bool { closedChannels.contains(UInt64(channel)) }
+    func wasClosed(_ channel: Int64) -> Bool {
+        closedChannels[Int(channel & 1)].contains(UInt64(channel >> 2))
+    }
     func knows(_ channel: Int64) -> Bool { channels[channel] != nil }
     func hasBytes(_ channel: Int64) -> Bool { channels[channel]?.send.hasBytes ?? true }
     func isReset(_ channel: Int64) -> Bool { channels[channel]?.send.isReset ?? true }
@@ -283,7 +286,8 @@ final class Connection {
     private func closeIfDone(_ number: Int64, _ channel: Channel, _ sink: (Report) -> Void) {
         guard channel.send.isDone, channel.receive.isDone, channels[number] != nil else { return }
         channels[number] = nil
-        closedChannels.insert(ByteRange(UInt64(number), UInt64(number) + 4))
+        let place = UInt64(number >> 2)
+        closedChannels[Int(number & 1)].insert(ByteRange(place, place + 1))
         sink(.closed(number))
     }
 }

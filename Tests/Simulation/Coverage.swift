@@ -23,6 +23,10 @@ public struct Coverage: Sendable {
     /// Paths through a relay that came up, and streams bound to interfaces.
     public var relayed = 0
     public var restricted = 0
+    public var serverStreams = 0
+    public var contributed = 0
+    public var contributionsFailed = 0
+    public var delegationsExpired = 0
 
     public init() {}
 
@@ -46,6 +50,8 @@ public struct Coverage: Sendable {
             ("unknown", unknown),
             ("timed-out", timedOut), ("reset", wereReset), ("expired", expired),
             ("below-target", belowTarget), ("relayed", relayed), ("restricted", restricted),
+            ("server-streams", serverStreams), ("contributed", contributed),
+            ("failed-contributions", contributionsFailed), ("expired-delegations", delegationsExpired),
         ]
     }
 
@@ -76,5 +82,9 @@ public struct Coverage: Sendable {
         belowTarget += other.belowTarget
         relayed += other.relayed
         restricted += other.restricted
+        serverStreams += other.serverStreams
+        contributed += other.contributed
+        contributionsFailed += other.contributionsFailed
+        delegationsExpired += other.delegationsExpired
     }
 }

@@ -3,7 +3,11 @@ internal import KwikCore
 /// One gateway process and the session that the client has with it.
 final class Gateway: Node {
     private let server: Server
-    private var session: GatewaySession
+    let session: GatewaySession
+    /// All that each stream's backend gave, where servers contribute.
+    private(set) var history: [StreamID: [UInt8]] = [:]
+    /// Programs of this server's, by the streams that they opened.
+    var own: [StreamID: Program] = [:]
     /// The session was forgotten: a hello gets a new one.
     private(set) var isOver = false
     /// Bytes of each stream that were read from its backend, dropped ones included.
@@ -33,7 +37,14 @@ final class Gateway: Node {
         session.readable(stream, into: &slices)
     }
     override func room(_ stream: StreamID) -> SendWindow.Room { session.room(stream) }
+    private func remember(_ stream: StreamID, _ count: Int) {
+        switch session.room(stream) {
+        case .buffer(let buffer): history[stream, default: []] += unsafe Array(buffer.prefix(count))
+        case .discard, .none: history[stream, default: []] += [UInt8](repeating: 0, count: count)
+        }
+    }
     override func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {
+        if server.contributes { remember(stream, count) }
         produced[stream, default: 0] += UInt64(count)
         session.filled(stream, count: count, now: world.now, into: &actions)
     }
@@ -48,18 +59,26 @@ final class Gateway: Node {
 
     override func happened(_ event: Event) { onEvent(event) }
 
-    override func released(_ stream: StreamID) { attempts[stream, default: 0] += 1 }
+    override func released(_ stream: StreamID) {
+        attempts[stream, default: 0] += 1
+        history[stream] = nil
+    }
 
     override func carryOutLocal(_ action: Action) {
         switch action {
         case .connect(let stream, _): connect(stream)
         case .setOption: break
+        case .opened(let stream, let errno, _, _):
+            locals[stream]?.isConnected = errno == 0
+            own[stream]?.connected(errno: errno)
+            touch(stream)
         default: world.fail("\(name): an action for clients: \(action)")
         }
     }
 
     private func connect(_ stream: StreamID) {
         produced[stream] = 0
+        history[stream] = nil
         attempts[stream, default: 0] += 1
         let attempt = attempts[stream]
         world.after(.microseconds(200)) { [weak self] in

@@ -25,7 +25,23 @@ extension Scenario {
         } else if chance.chance(0.8) {
             scenario.drawFaults()
         }
+        scenario.drawSecondary()
         return scenario
+    }
+
+    /// What Kwik-aware servers do: drawn apart, so that the rest of a seed's scenario stays as it is.
+    private mutating func drawSecondary() {
+        var chance = Chance(seed: seed, purpose: "secondary")
+        contributes = chance.chance(0.25)
+        guard chance.chance(0.15) else { return }
+        for _ in 0..<chance.integer(1...3) {
+            let kind = chance.pick([Exchange.Kind.get, .put, .echo, .chunked])
+            let size = UInt64(chance.logarithmic(1...300_000))
+            let exchange = Exchange(kind, size: size, seed: chance.next() >> 8)
+            var workload = Workload(start: Interval(seconds: chance.number(0.5...3)), exchanges: [exchange])
+            workload.ending = chance.pick([.close, .halfClose, .bye])
+            serverWorkloads.append(workload)
+        }
     }
 
     /// One replica that lies in every response, asked often enough to be found out for good.

@@ -8,6 +8,7 @@ final class Server {
     let roles: Roles
     let tagger: Tagger
     let tellsClosed: Bool
+    let contributes: Bool
     private let world: World
     private let limits: GatewayLimits
     private let onEvent: (ServerID, Event) -> Void
@@ -24,7 +25,7 @@ final class Server {
     private var backends: [Backend] = []
 
     init(
-        _ world: World, _ id: ServerID, plan: ServerPlan, limits: GatewayLimits,
+        _ world: World, _ id: ServerID, plan: ServerPlan, limits: GatewayLimits, contributes: Bool,
         onEvent: @escaping (ServerID, Event) -> Void
     ) {
         self.world = world
@@ -34,6 +35,7 @@ final class Server {
         character = plan.character
         roles = plan.roles
         tellsClosed = plan.tellsClosed
+        self.contributes = contributes
         unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
     }
 
@@ -147,7 +149,9 @@ final class Network {
         chance = Chance(seed: scenario.seed, purpose: "dialling")
         for (index, plan) in scenario.servers.enumerated() {
             servers.append(
-                Server(world, ServerID(UInt32(index)), plan: plan, limits: scenario.limits, onEvent: onEvent))
+                Server(
+                    world, ServerID(UInt32(index)), plan: plan, limits: scenario.limits,
+                    contributes: scenario.contributes, onEvent: onEvent))
         }
         var shared: [Int: (up: Bottleneck, down: Bottleneck)] = [:]
         for (index, plan) in scenario.routes.enumerated() {

@@ -19,10 +19,13 @@ class Node {
 
     final class Port {
         let connection: Connection
-        var nextChannel: Int64 = 4
+        var nextChannel: Int64
         /// Opened in this turn: bytes have to follow before it ends.
         var fresh: [Int64] = []
-        init(_ connection: Connection) { self.connection = connection }
+        init(_ connection: Connection, first: Int64) {
+            self.connection = connection
+            nextChannel = first
+        }
     }
 
     init(_ world: World, name: String) {
@@ -47,7 +50,8 @@ class Node {
     func pathIsGone(_ path: PathID) {}
     /// The first bytes of a channel that it opened.
     func opened(_ channel: ChannelID, with slice: ChunkSlice) {}
-    var opensChannels: Bool { false }
+    /// The first channel that this side opens on a path.
+    var firstChannel: Int64 { 1 }
 
     /// Whether the far end of a local socket that is closed can be told from one that is shut down.
     var tellsClosed: Bool { true }
@@ -82,7 +86,7 @@ class Node {
     }
 
     func add(_ path: PathID, _ connection: Connection, _ traits: PathTraits) {
-        paths[path] = Port(connection)
+        paths[path] = Port(connection, first: firstChannel)
         order.append(path)
         everKnown.insert(path)
         world.trace(
@@ -114,7 +118,7 @@ class Node {
     }
 
     private func tapped(_ channel: ChannelID, _ slice: ChunkSlice, _ finished: Bool) {
-        let tap = tap ?? Tap(world, name: name, expectsPreface: !opensChannels)
+        let tap = tap ?? Tap(world, name: name, parity: firstChannel & 1)
         self.tap = tap
         unsafe tap.received(channel, slice.bytes, finished: finished)
     }
@@ -258,13 +262,12 @@ class Node {
         case .event(let event):
             world.trace("\(name) \(event)")
             happened(event)
-        case .opened, .connect, .setOption: carryOutLocal(action)
+        case .opened, .offered, .connect, .setOption: carryOutLocal(action)
         }
     }
 
     private func open(_ channel: ChannelID) {
         guard let port = port(channel.path, "open") else { return }
-        if !opensChannels { world.fail("\(name): opened a channel") }
         if channel.number != port.nextChannel {
             world.fail("\(name): opened channel \(channel.number), the next is \(port.nextChannel)")
         }

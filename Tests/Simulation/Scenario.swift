@@ -84,6 +84,10 @@ public struct Scenario: Sendable {
     public var servers: [ServerPlan]
     public var routes: [RoutePlan]
     public var workloads: [Workload]
+    /// Servers give bytes of their own (role 4), and primaries delegate.
+    public var contributes = false
+    /// What programs beside the first server do with streams that it opens (role 5).
+    public var serverWorkloads: [Workload] = []
     public var faults: [(at: Interval, Fault)] = []
     /// Then every link and server is as it was in the beginning.
     public var healAt = Interval.zero

@@ -40,6 +40,9 @@ public final class Simulation {
     private let network: Network
     private let client: Client
     private var programs: [Program] = []
+    /// Beside the first server, with streams that it opened.
+    private var serverPrograms: [Program] = []
+    private let secondary: Secondary
     private var received: [Int: [ServerID: UInt64]] = [:]
     /// The furthest that a gateway was ahead of its program, over all streams.
     private(set) var furthestAhead: UInt64 = 0
@@ -65,6 +68,7 @@ public final class Simulation {
             }
         }
         client = Client(world, network, settings: scenario.settings)
+        secondary = Secondary(world, network, seed: scenario.seed)
     }
 
     /// Plays the scenario to its end.
@@ -81,11 +85,18 @@ public final class Simulation {
             programs.append(program)
             world.after(workload.start) { [client] in client.start(program) }
         }
+        for (index, workload) in scenario.serverWorkloads.enumerated() {
+            world.after(workload.start) { [self] in startAtServer(index, workload) }
+        }
+        if scenario.contributes { secondary.begin() }
         for (at, fault) in scenario.faults { world.after(at) { [self] in apply(fault) } }
         world.after(scenario.healAt) { [self] in heal() }
         watch()
         let end = world.now + Interval(seconds: limit)
-        world.run(until: end) { programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds }
+        world.run(until: end) {
+            programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds
+                && (!scenario.faults.isEmpty || serverPrograms.allSatisfy(\.isOver))
+        }
         judge()
         if world.violation == nil {
             world.run(until: world.now + Simulation.settling) { false }
@@ -101,6 +112,11 @@ public final class Simulation {
         for server in network.servers { server.crash() }
         world.end()
         return outcome
+    }
+
+    private func startAtServer(_ index: Int, _ workload: Workload) {
+        let program = Program(world, index: 1_000 + index, workload)
+        if network.servers[0].gateway?.start(program) ?? false { serverPrograms.append(program) }
     }
 
     private func describe() {
@@ -213,6 +229,9 @@ public final class Simulation {
                 world.fail("\(program.name) is not over: \(program.report)")
             }
         }
+        for program in serverPrograms where scenario.faults.isEmpty && program.state != .done {
+            world.fail("\(program.name) of the server is not done: \(program.report)")
+        }
         if furthestAhead > scenario.limits.windowPerStream + 262_144 {
             world.fail("a gateway read \(furthestAhead) bytes ahead of its program")
         }
@@ -220,7 +239,8 @@ public final class Simulation {
 
     /// Where nothing failed, and replicas are what they should be, hardly any byte is asked for twice.
     private func checkWaste(_ program: Program) {
-        guard scenario.faults.isEmpty, program.hasReadEverything, let read = program.witness?.read,
+        guard scenario.faults.isEmpty, !scenario.contributes, program.hasReadEverything,
+            let read = program.witness?.read,
             scenario.servers.allSatisfy({ $0.character == .honest })
         else { return }
         let total = (received[program.index] ?? [:]).values.reduce(0, +)

@@ -4,17 +4,18 @@ internal import KwikCore
 final class Tap {
     private let world: World
     private let name: String
-    private let expectsPreface: Bool
+    /// Of the channels that this side opens.
+    private let parity: Int64
     private var readers: [ChannelID: ChannelReader] = [:]
 
-    init(_ world: World, name: String, expectsPreface: Bool) {
+    init(_ world: World, name: String, parity: Int64) {
         self.world = world
         self.name = name
-        self.expectsPreface = expectsPreface
+        self.parity = parity
     }
 
     func received(_ channel: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
-        var reader = readers[channel] ?? ChannelReader(expectsPreface: expectsPreface)
+        var reader = readers[channel] ?? ChannelReader(expectsPreface: channel.number & 1 != parity)
         let mark = "\(name) <- \(channel.path.value)/\(channel.number)"
         do throws(WireError) {
             var position = 0

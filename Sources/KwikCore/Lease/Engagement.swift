@@ -16,7 +16,7 @@ extension ClientSession {
     }
 
     private func canReplicate(_ stream: ClientStream, now: Instant) -> Bool {
-        settings.replicas && stream.up.heldFrom == 0
+        settings.replicas && stream.up.heldFrom == 0 && !stream.isServers
             && paths.contains { isCandidate($0, for: stream, now: now) }
     }
 

@@ -20,6 +20,8 @@ final class Lease {
     var missing: UInt64
     /// What the primary refused to carve: it comes from the primary, the lease's copy is dropped.
     var refused: UInt64 = 0
+    /// Its server answers it on channels of role 4 as well: what is missing is counted from what is there.
+    var isContributed = false
     /// Whether another lease over the same bytes was granted because this one slipped.
     var doubled = false
 
@@ -47,7 +49,7 @@ final class Lease {
 /// Invariants:
 /// 1. `orphans ⊆ claims`: carved blocks that nobody is working on; they never return to the primary's own
 /// sender.
-/// 2. A claimed block is in a lease, an orphan, or complete and waiting for its tag.
+/// 2. A claimed block is in a lease, an orphan, delegated, or complete and waiting for its tag.
 /// 3. A copy belongs to one server alone, so a mismatch blames exactly who sent it.
 struct LeaseBook {
     /// In the order of their starts.

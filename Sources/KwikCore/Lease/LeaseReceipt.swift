@@ -27,6 +27,7 @@ extension ClientSession {
                 for server in stream.servers { stream.book.dropCopy(server, of: block) }
             }
         }
+        keepDelegations(stream)
     }
 
     func takeTags(_ first: UInt64, _ tags: [BlockTag], of stream: ClientStream, now: Instant) {
@@ -43,7 +44,7 @@ extension ClientSession {
         }
     }
 
-    private func isSettled(_ block: UInt64, of stream: ClientStream) -> Bool {
+    func isSettled(_ block: UInt64, of stream: ClientStream) -> Bool {
         let range = stream.range(ofBlock: block)
         return !range.isEmpty && stream.down.contains(range)
     }
@@ -90,7 +91,7 @@ extension ClientSession {
         let start = Block.start(of: block)
         for lease in stream.book.leases where lease.range.start <= start && start < lease.range.end {
             let open = lease.blocks.contains { !isSettled($0, of: stream) }
-            if !open, lease.missing > 0 { giveBack(lease, of: stream, abandon: true) }
+            if !open, lease.missing > 0 || lease.isContributed { giveBack(lease, of: stream, abandon: true) }
         }
         if stream.book.claims.first.map({ $0.end <= stream.down.front }) ?? false {
             stream.book.claims.remove(ByteRange(0, Block.roundDown(stream.down.front)))
@@ -101,7 +102,7 @@ extension ClientSession {
     func orphan(_ block: UInt64, of stream: ClientStream, except: ServerID? = nil) {
         let range = stream.range(ofBlock: block)
         guard !range.isEmpty, stream.book.claims.contains(range.start), !isSettled(block, of: stream),
-            !stream.book.isHeld(block, except: except),
+            !stream.book.isHeld(block, except: except), !stream.isAwaited(range.start),
             !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
         else { return }
         stream.book.orphans.insert(range)

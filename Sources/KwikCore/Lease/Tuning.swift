@@ -107,6 +107,9 @@ public enum Tuning {
     /// Under `fail` a silent primary ends the stream after this.
     static let failTime = Interval.seconds(30)
 
+    /// A contribution waits max(this, 3·srtt) for the delegation that it refers to (protocol.md §3).
+    static let unknownWait = Interval.seconds(1)
+
     // Trust.
 
     /// Mismatching blocks in a row that end a replica's part in a stream.

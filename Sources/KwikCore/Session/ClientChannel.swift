@@ -11,15 +11,24 @@ final class ClientChannel {
         case lease
         /// Opened by the server; its preface has not come.
         case foreign
+        /// Role 5: its public stream, which nobody has taken yet.
+        case offer
+        /// Role 4 for a range that nobody has given to the server, yet: held until then.
+        case waiting(ByteRange, until: Instant)
+        /// Role 4: bytes of the server's own.
+        case contribution
     }
 
     let id: ChannelID
     let server: ServerID
-    let stream: StreamID
-    let use: Use
+    var stream: StreamID
+    var use: Use
     var reader: ChannelReader
     /// The DATA frame that is coming in.
     var piece: Piece?
+    /// What came while it waits, and whether that was all.
+    var held: [UInt8] = []
+    var isHeldWhole = false
 
     struct Piece {
         var header: DataHeader

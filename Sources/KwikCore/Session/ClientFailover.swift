@@ -45,6 +45,7 @@ extension ClientSession {
         paths.removeAll { $0.id == id }
         for key in channels.keys where key.path == id { channels[key] = nil }
         foreignChannels = foreignChannels.filter { $0.path != id }
+        contributionsLost(on: id)
         for stream in streams where stream.own?.path == id {
             setOwn(nil, of: stream)
             stream.flights.withdraw(id)
@@ -188,6 +189,7 @@ extension ClientSession {
             let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
             let before = stream.primary
         else { return false }
+        endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for side in stream.sides { dropSide(side, of: stream) }
         stream.flights = Flights()
@@ -196,6 +198,7 @@ extension ClientSession {
         keepFormerPrimary(before, of: stream)
         stream.primaryReceived = part.received
         stream.primary = path.server
+        primaries.insert(path.server)
         stream.fin = nil
         stream.resetAt = nil
         stream.progress = max(part.progress, stream.down.front)
@@ -270,8 +273,10 @@ extension ClientSession {
             block += 1
         }
         held.remove(ByteRange(0, Block.roundUp(stream.down.front)))
+        for delegation in stream.delegations { held.remove(delegation.range) }
         stream.book.pendingCarves = []
         stream.book.claims = held
+        keepDelegations(stream)
         let ranges = Array(held.ranges.prefix(WireLimit.ranges))
         guard !ranges.isEmpty else { return }
         let sequence = stream.book.takeSequence()

@@ -16,6 +16,7 @@ extension ClientSession {
         guard let path = best else { return }
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: 0))
         stream.primary = path.server
+        primaries.insert(path.server)
         setOwn(channel, of: stream)
         stream.phase = .connecting
         stream.silentSince = nil
@@ -127,6 +128,7 @@ extension ClientSession {
                 return
             }
             stream.downWhole = true
+            endContributions(stream)
             if stream.isEngaged {
                 stream.isSpread = false
                 for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
@@ -192,6 +194,7 @@ extension ClientSession {
         wake(stream)
         if let own = stream.own { path(own.path)?.ownStreams -= 1 }
         ended.append(streamReport(stream))
+        endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for part in stream.parts where part.ended == nil {
             if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }

@@ -17,6 +17,8 @@ final class ClientPath {
     var ownStreams = 0
     var sent: UInt64 = 0
     private var nextChannel: Int64 = 4
+    /// The channels that the server has opened so far, by their order: late bytes on one are no new channel.
+    private var opened = RangeSet()
 
     /// Before the first sample: RFC 9002's initial round-trip time would make every estimate useless.
     private static let unknown = PathSample(
@@ -36,6 +38,14 @@ final class ClientPath {
     func takeChannel() -> ChannelID {
         defer { nextChannel += 4 }
         return ChannelID(path: id, number: nextChannel)
+    }
+
+    /// Whether the server opens this channel just now.
+    func isNew(_ channel: ChannelID) -> Bool {
+        let place = UInt64(channel.number >> 2)
+        if opened.contains(place) { return false }
+        opened.insert(ByteRange(place, place + 1))
+        return true
     }
 
     /// Bytes per second.

@@ -3,13 +3,21 @@
 extension ClientSession {
     func received(_ id: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool, now: Instant) {
         guard let channel = channels[id] ?? foreignChannel(id) else { return }
+        if case .waiting = channel.use {
+            unsafe hold(bytes, finished: finished, on: channel)
+            return
+        }
         do throws(WireError) {
             var position = 0
             while let item = unsafe try channel.reader.next(bytes, from: &position) {
                 switch item {
                 case .preface(let preface):
-                    foreignPreface(preface, on: channel)
-                    return
+                    begin(preface, on: channel, now: now)
+                    if case .waiting = channel.use {
+                        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[position...])
+                        unsafe hold(rest, finished: finished, on: channel)
+                        return
+                    }
                 case .data(let header): try begin(header, on: channel)
                 case .bytes(let range):
                     unsafe take(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel)
@@ -31,7 +39,7 @@ extension ClientSession {
     // MARK: Channels that a server opened
 
     private func foreignChannel(_ id: ChannelID) -> ClientChannel? {
-        guard id.number & 1 == 1, let path = path(id.path) else { return nil }
+        guard id.number & 1 == 1, let path = path(id.path), path.isNew(id) else { return nil }
         guard foreignChannels.count < ClientLimit.foreignChannels else {
             out.append(.abandon(id, .resourceLimit))
             return nil
@@ -42,23 +50,6 @@ extension ClientSession {
         return channel
     }
 
-    /// Only a primary may open public streams; a server that no stream has as its primary and that tries is
-    /// ended. Contributions are bytes nobody asked for until a delegation says otherwise: refused, nothing
-    /// else harmed.
-    private func foreignPreface(_ preface: Preface, on channel: ClientChannel) {
-        drop(channel)
-        switch preface.role {
-        case .serverStream where !streams.contains { $0.primary == channel.server }:
-            event(.policyViolation(channel.id.path, channel.server, .refusedByPolicy))
-            out.append(.endPath(channel.id.path, .refusedByPolicy))
-        case .serverStream, .contribution:
-            out.append(.abandon(channel.id, .refusedByPolicy))
-        case .stream, .attach, .replica, .lease:
-            event(.malformed(channel.id, .notAllowedHere))
-            out.append(.abandon(channel.id, .protocolViolation))
-        }
-    }
-
     // MARK: DATA
 
     private func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
@@ -66,6 +57,7 @@ extension ClientSession {
         guard header.flags == 0 else { throw .badFlags }
         let range = ByteRange(header.offset, header.offset + UInt64(header.length))
         if let final = stream.final, range.end > final { throw .badRange }
+        var isWanted = true
         switch channel.use {
         case .own:
             if case .connecting = stream.phase { throw .notAllowedHere }
@@ -80,17 +72,19 @@ extension ClientSession {
             }
             guard range.start <= max(lease.next, stream.down.read) else { throw .badRange }
             lease.next = range.end
-        case .side, .replica, .foreign:
-            throw .notAllowedHere
+        case .contribution: isWanted = try beginContributed(range, on: channel, of: stream)
+        case .side, .replica, .foreign, .offer, .waiting: throw .notAllowedHere
         }
-        channel.piece = ClientChannel.Piece(header: header, at: header.offset)
+        channel.piece = ClientChannel.Piece(header: header, at: header.offset, isTorn: !isWanted)
     }
 
     private func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
         guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
         if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
-        } else if stream.book.claims.contains(piece.at), piece.at >= Block.roundDown(stream.down.front) {
+        } else if !piece.isTorn, stream.book.claims.contains(piece.at),
+            piece.at >= Block.roundDown(stream.down.front)
+        {
             // A copy is whole or nothing, also of a block of which the primary gave the beginning.
             let copy = unsafe stream.book.write(channel.server, at: piece.at, bytes)
             piece.isTorn = piece.isTorn || (piece.copy ?? copy) != copy
@@ -113,7 +107,9 @@ extension ClientSession {
         }
         let range = ByteRange(piece.header.offset, piece.at)
         account(range.count, on: channel, of: stream, now: now)
-        if channel.server == stream.primary {
+        if case .contribution = channel.use {
+            takeContributed(range, isTorn: piece.isTorn, on: channel, of: stream, now: now)
+        } else if channel.server == stream.primary {
             takeTrusted(range, on: channel, of: stream, now: now)
         } else {
             takeLeased(range, isTorn: piece.isTorn, on: channel, of: stream, now: now)
@@ -146,7 +142,7 @@ extension ClientSession {
             stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
             progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
-        case .side, .replica, .foreign:
+        case .side, .replica, .foreign, .offer, .waiting, .contribution:
             break
         }
         // A primary that sends what it let be carved leaves copies and tags behind, too.
@@ -157,7 +153,9 @@ extension ClientSession {
     private func takeLeased(
         _ range: ByteRange, isTorn: Bool, on channel: ClientChannel, of stream: ClientStream, now: Instant
     ) {
-        progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
+        let lease = stream.book.lease(on: channel.id)
+        progressed(lease, by: range.count, of: stream, now: now)
+        defer { recount(lease, of: stream) }
         if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         let block = Block.index(of: range.start)
         if isTorn {
@@ -174,6 +172,7 @@ extension ClientSession {
     private func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream, now: Instant) {
         guard let lease else { return }
         lease.broughtAt = now
+        if lease.isContributed { return }
         let taken = min(lease.missing, count)
         lease.missing -= taken
         if let path = path(lease.channel.path) { path.outstanding -= min(taken, path.outstanding) }
@@ -201,7 +200,8 @@ extension ClientSession {
             // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range
             // back.
             guard case .end = frame else { throw .notAllowedHere }
-        case .foreign: throw .notAllowedHere
+        case .contribution: try takeContributed(frame, on: channel, of: stream, now: now)
+        case .foreign, .offer, .waiting: throw .notAllowedHere
         }
     }
 
@@ -221,6 +221,8 @@ extension ClientSession {
             stream.progress = max(stream.progress, produced)
             stream.progressEnded = ended
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
+        case .delegated(let ranges, let server):
+            try delegated(ranges, to: server, of: stream, now: now)
         case .tag(let first, let tags): takeTags(first, tags, of: stream, now: now)
         case .fin(let base, let final, let sum, let closed):
             if case .connecting = stream.phase { throw .notAllowedHere }
@@ -292,7 +294,7 @@ extension ClientSession {
         case .fin, .urgent, .sums:
             // A replica's own end is an event of its path, never the stream's.
             break
-        case .carve, .carved, .tag, .open, .option, .end, .sumRequest: throw .notAllowedHere
+        case .carve, .carved, .delegated, .tag, .open, .option, .end, .sumRequest: throw .notAllowedHere
         }
     }
 
@@ -301,6 +303,7 @@ extension ClientSession {
     private func channelFinished(_ channel: ClientChannel, now: Instant) {
         guard let stream = stream(channel.stream) else {
             drop(channel)
+            if case .offer = channel.use { out.append(.abandon(channel.id, .none)) }
             return
         }
         switch channel.use {
@@ -321,14 +324,22 @@ extension ClientSession {
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)
             }
-        case .foreign:
+        case .contribution: contributionFinished(channel, of: stream)
+        case .foreign, .offer, .waiting:
             drop(channel)
         }
     }
 
-    private func drop(_ channel: ClientChannel) {
+    func drop(_ channel: ClientChannel) {
         channels[channel.id] = nil
-        if case .foreign = channel.use { foreignChannels.remove(channel.id) }
+        switch channel.use {
+        case .foreign: foreignChannels.remove(channel.id)
+        case .offer:
+            foreignChannels.remove(channel.id)
+            offers.removeAll { $0 === channel }
+        case .waiting: waiting.removeAll { $0 === channel }
+        case .own, .side, .replica, .lease, .contribution: break
+        }
     }
 
     func channelReset(_ id: ChannelID, code: UInt64, now: Instant) {
@@ -355,7 +366,10 @@ extension ClientSession {
     ) {
         drop(channel)
         out.append(.abandon(channel.id, told))
-        if case .foreign = channel.use { return }
+        switch channel.use {
+        case .foreign, .offer, .waiting: return
+        case .own, .side, .replica, .lease, .contribution: break
+        }
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
         case .own:
@@ -382,7 +396,10 @@ extension ClientSession {
             } else if let index = stream.part(of: channel.server) {
                 endPart(index, of: stream, .failed, now: now)
             }
-        case .foreign: break
+        case .contribution:
+            let code = code == .none ? ErrorCode.internalError : code
+            if let contribution = stream.contribution(on: channel.id) { end(contribution, code, of: stream) }
+        case .foreign, .offer, .waiting: break
         }
     }
 }

@@ -4,12 +4,13 @@ extension ClientSession {
         var report = SessionReport()
         for path in paths {
             let count = streams.count { uses(path, $0) }
+            let hidden = streams.reduce(0) { $0 + internalChannels($1) { $0 == path.id } }
             report.paths.append(
                 PathReport(
                     path: path.id, name: path.traits.name, kind: path.traits.kind,
                     state: path.liveness.state, srtt: path.sample.srtt,
                     rate: path.rate.recent(srtt: path.sample.srtt, now: now), received: path.received,
-                    sent: path.sent, streams: count))
+                    sent: path.sent, streams: count, internalChannels: hidden))
         }
         for stream in streams { report.streams.append(streamReport(stream)) }
         report.servers = trust.report(now: now)
@@ -64,6 +65,14 @@ extension ClientSession {
         }
         return StreamReport(
             stream: stream.id, primary: stream.primary ?? ServerID(0), delivered: stream.down.read,
-            sent: stream.up.produced, parts: parts)
+            sent: stream.up.produced, parts: parts, internalChannels: internalChannels(stream) { _ in true })
+    }
+
+    /// Channels of the stream that no program sees, on the paths in question.
+    private func internalChannels(_ stream: ClientStream, on counts: (PathID) -> Bool) -> Int {
+        stream.book.leases.count { counts($0.channel.path) }
+            + stream.contributions.count { counts($0.channel.path) }
+            + stream.parts.count { $0.ended == nil && counts($0.channel.path) }
+            + stream.sides.count { counts($0.path) }
     }
 }

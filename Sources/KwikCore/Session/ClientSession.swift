@@ -20,6 +20,13 @@ public final class ClientSession {
     var channels: [ChannelID: ClientChannel] = [:]
     /// Those of `channels` that servers opened.
     var foreignChannels: Set<ChannelID> = []
+    /// Those that carry public streams which nobody has taken yet.
+    var offers: [ClientChannel] = []
+    /// Those that carry contributions which nobody has asked for yet.
+    var waiting: [ClientChannel] = []
+    /// Who is, or was, the primary of a stream.
+    var primaries: Set<ServerID> = []
+    var names: [ServerName] = []
     var taggers: [ServerTagger] = []
     var trust = Trust()
     /// The last reports of streams that were released since the turn's end before.
@@ -56,7 +63,7 @@ public final class ClientSession {
             id: StreamID(nextStream), options: options.bounded, restriction: restriction,
             integrity: integrity, now: now)
         nextStream += 2
-        streams.append(stream)
+        insert(stream)
         wake(stream)
         assignPrimary(stream, now: now)
         return stream.id
@@ -102,6 +109,9 @@ public final class ClientSession {
         for path in paths {
             earliest = min(earliest, path.liveness.deadline(every: probeInterval(path), sample: path.sample))
         }
+        for channel in waiting {
+            if case .waiting(_, let until) = channel.use { earliest = min(earliest, until) }
+        }
         for stream in awake {
             if case .lingering(let until) = stream.phase { earliest = min(earliest, until) }
             if let until = stream.closing, case .open = stream.phase { earliest = min(earliest, until) }
@@ -146,6 +156,10 @@ public final class ClientSession {
         return low
     }
 
+    func insert(_ stream: ClientStream) {
+        streams.insert(stream, at: Self.index(of: stream.id, in: streams))
+    }
+
     func wake(_ stream: ClientStream) {
         if stream.isAwake { return }
         stream.isAwake = true
@@ -176,6 +190,7 @@ public final class ClientSession {
         ended.removeAll(keepingCapacity: true)
         checkPaths(now: now)
         checkSilence(now: now)
+        expireWaiting(now: now)
         var busy = false
         for stream in awake {
             if case .lingering(let until) = stream.phase, now >= until { release(stream) }
@@ -184,6 +199,10 @@ public final class ClientSession {
             }
             maybeLinger(stream, now: now)
             guard case .open = stream.phase, !stream.downDone, !stream.released else { continue }
+            if !stream.delegations.isEmpty {
+                expireDelegations(stream, now: now)
+                busy = true
+            }
             schedule(stream, now: now)
             watchTarget(stream, now: now)
             if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }

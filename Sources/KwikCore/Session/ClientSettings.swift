@@ -39,6 +39,12 @@ enum ClientLimit {
     static let carvesPending = 256
     /// Channels that servers opened and whose prefaces have not come.
     static let foreignChannels = 256
+    /// Contributions per path that wait for the delegation they refer to, and their bytes in all.
+    static let waiting = 64
+    static let waitingBytes = 4 << 20
+    /// Contributions of one stream that are coming in, and ranges delegated and not yet read.
+    static let contributions = 256
+    static let delegations = 1_024
     /// Slices handed to a local socket at once.
     static let slices = 64
     /// Epochs of one stream.

@@ -107,6 +107,10 @@ final class ClientStream {
 
     // Replicas.
 
+    /// What servers give of their own, and what of it the primary left to them.
+    var contributions: [Contribution] = []
+    var delegations: [Delegation] = []
+
     var parts: [Part] = []
     /// Whether the primary's other paths carry leases.
     var isSpread = false
@@ -183,7 +187,7 @@ final class ClientStream {
     func allows(_ path: ClientPath) -> Bool { restriction.allows(path.traits.name) }
 
     /// The servers that may hold copies.
-    var servers: [ServerID] { parts.map(\.server) }
+    var servers: [ServerID] { delegations.isEmpty ? parts.map(\.server) : contributors }
 
     func part(of server: ServerID) -> Int? { parts.firstIndex { $0.server == server } }
 

@@ -118,6 +118,7 @@ extension ClientSession {
     private func deafen(_ stream: ClientStream, now: Instant) {
         stream.deaf = true
         stream.isSpread = false
+        endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
         advanced(stream, now: now)

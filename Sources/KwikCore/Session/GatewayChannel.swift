@@ -10,6 +10,8 @@ final class GatewayChannel {
         case stream(GatewayStream)
         /// Role 3.
         case lease(GatewayLease)
+        /// Role 4.
+        case contribution(GatewayContribution)
         /// What still comes is of no use; kept so that late bytes are not taken for a new channel.
         case ignored
     }
@@ -25,7 +27,7 @@ final class GatewayChannel {
 
     let id: ChannelID
     var use = Use.preface
-    var reader = ChannelReader(expectsPreface: true)
+    var reader: ChannelReader
     var piece: Piece?
     /// Bytes that came while the channel waits for its stream.
     var held: [UInt8] = []
@@ -36,7 +38,11 @@ final class GatewayChannel {
     /// The client's half is complete.
     var isEnded = false
 
-    init(id: ChannelID) { self.id = id }
+    /// - Parameter isOurs: whether we opened it.
+    init(id: ChannelID, isOurs: Bool = false) {
+        self.id = id
+        reader = ChannelReader(expectsPreface: !isOurs)
+    }
 }
 
 /// A range of a stream that the client asked for on a channel of its own.
@@ -82,6 +88,9 @@ final class GatewayPath {
     var waiting = 0
     /// Parts that may have something to send; `turn` is the one whose turn it is.
     private(set) var round: [GatewayPart] = []
+    /// What goes out when the round has nothing to send.
+    var contributions: [GatewayContribution] = []
+    private var nextChannel: Int64 = 1
     private var turn = 0
     /// Payload bytes of DATA.
     var received: UInt64 = 0
@@ -90,6 +99,11 @@ final class GatewayPath {
     init(id: PathID, traits: PathTraits) {
         self.id = id
         self.traits = traits
+    }
+
+    func takeChannel() -> ChannelID {
+        defer { nextChannel += 4 }
+        return ChannelID(path: id, number: nextChannel)
     }
 
     var current: GatewayPart? { round.isEmpty ? nil : round[turn] }

@@ -26,6 +26,8 @@ extension GatewaySession {
 
     private func admit(_ id: ChannelID, on path: GatewayPath) -> GatewayChannel? {
         if let channel = path.channels[id.number] { return channel }
+        // Late words on a channel of ours.
+        guard id.number & 1 == 0 else { return nil }
         let channel = GatewayChannel(id: id)
         guard path.channels.count < limits.channelsPerPath else {
             out.append(.abandon(id, .resourceLimit))
@@ -45,7 +47,7 @@ extension GatewaySession {
                     try unsafe hold(UnsafeRawBufferPointer(rebasing: bytes[position...]), on: channel)
                     channel.isEnded = channel.isEnded || finished
                     return
-                case .preface, .stream, .lease: break
+                case .preface, .stream, .lease, .contribution: break
                 }
                 guard let item = try unsafe next(channel, bytes, from: &position) else { break }
                 try unsafe take(item, of: bytes, on: channel)
@@ -109,10 +111,11 @@ extension GatewaySession {
         case .carve(let sequence, let ranges): try carve(sequence, ranges, on: channel, of: stream)
         case .option(let option): set(option, of: stream)
         case .urgent(let offset): stream.urgent.offset = offset
+        case .opened(let errno, _, _): try answered(stream, errno: errno)
         case .sumRequest:
             // Rolling sums are not offered: SUMREQ stays unanswered.
             break
-        case .open, .opened, .carved, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
+        case .open, .carved, .delegated, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
         }
     }
 
@@ -245,7 +248,16 @@ extension GatewaySession {
         guard let channel = paths[id.path]?.channels[id.number] else { return }
         channel.isFinished = true
         let use = channel.use
-        if case .stream = use {} else { channel.use = .ignored }
+        if case .stream(let stream) = use {
+            if case .offered = stream.backend {
+                out.append(
+                    .opened(stream.id, errno: ErrorNumber.connectionRefused, local: [], peer: []))
+                release(stream, .aborted(errno: ErrorNumber.connectionRefused))
+                return
+            }
+        } else {
+            channel.use = .ignored
+        }
         dropped(channel, use, grace: grace(use, paths[id.path]))
     }
 
@@ -297,6 +309,8 @@ extension GatewaySession {
         case .preface, .ignored: break
         case .waiting: stopWaiting(channel)
         case .lease(let lease): drop(lease)
+        case .contribution(let contribution):
+            paths[channel.id.path]?.contributions.removeAll { $0 === contribution }
         case .stream(let stream): detach(channel, from: stream, grace: grace)
         }
     }

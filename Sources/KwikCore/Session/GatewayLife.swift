@@ -18,6 +18,7 @@ extension GatewaySession {
         guard streams.count < limits.streams else { throw .tooMany }
         let stream = GatewayStream(id: id, isReplica: isReplica, limits: limits, integrity: integrity)
         streams[id] = stream
+        isPrimary = isPrimary || !isReplica
         stream.own = channel
         channel.use = .stream(stream)
         channel.awaitsOpen = true
@@ -37,11 +38,12 @@ extension GatewaySession {
         takeOver(stream, by: channel, from: 0)
     }
 
-    func connected(_ stream: GatewayStream, local: [UInt8], peer: [UInt8]) {
+    /// - Parameter tellsClient: whether it was the client that opened the stream.
+    func connected(_ stream: GatewayStream, local: [UInt8], peer: [UInt8], tellsClient: Bool = true) {
         guard case .connecting = stream.backend else { return }
         stream.backend = .connected(local: local, peer: peer)
         event(.streamConnected(stream.id, errno: 0))
-        sendOpened(stream)
+        if tellsClient { sendOpened(stream) }
         sendWindow(stream)
         out.append(.accept(stream.id))
         tellDelivery(stream)
@@ -82,6 +84,7 @@ extension GatewaySession {
             // Its bytes are the stream's from here on; a primary's sum goes on from where it began.
             stream.isReplica = false
             stream.promotedAt = received
+            isPrimary = true
             stream.window.beginSum(at: received)
         }
         stream.epoch = epoch
@@ -104,8 +107,13 @@ extension GatewaySession {
         stream.next = received
         stream.endSent = false
         stream.progressAt = received
+        delegateAgain(stream, from: received)
         guard let path = paths[channel.id.path] else { return }
         _ = stream.part(on: path)
+        if case .offered = stream.backend {
+            // Its answer was lost; who attaches a stream has taken it.
+            try? answered(stream, errno: 0)
+        }
         // The client may have lost it with the old channel.
         if received == 0 { sendOpened(stream) }
         sendWindow(stream)

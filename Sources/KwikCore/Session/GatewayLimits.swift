@@ -9,6 +9,10 @@ public struct GatewayLimits: Sendable {
     /// Leases per stream that are not complete.
     public var leasesPerStream = 256
 
+    /// Contributions of ours that wait to be sent, and delegations of a stream that are not read.
+    public var contributions = 256
+    public var delegations = 256
+
     /// Channels per path that wait for their stream to become known (protocol.md §3).
     public var waitingPerPath = 64
     /// Bytes held for a channel that waits.

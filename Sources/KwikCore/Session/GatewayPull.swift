@@ -2,7 +2,9 @@
 
 extension GatewaySession {
     /// Whether `pull` would find anything on this path. May be true once too often, never false too often.
-    public func wantsToSend(_ path: PathID) -> Bool { paths[path]?.current != nil }
+    public func wantsToSend(_ path: PathID) -> Bool {
+        paths[path].map { $0.current != nil || !$0.contributions.isEmpty } ?? false
+    }
 
     /// Emits about `room` bytes of DATA for this path: of each stream the lowest offset first, be it the own
     /// sender's or a lease's; among streams by deficit round robin, weighted by
@@ -29,6 +31,9 @@ extension GatewaySession {
             room -= sent
             part.deficit -= sent
             if part.deficit <= 0, path.current === part { path.passTurn() }
+        }
+        while room > 0, let contribution = path.contributions.first {
+            room -= send(contribution, on: path, room: room)
         }
     }
 

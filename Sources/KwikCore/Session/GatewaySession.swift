@@ -28,6 +28,10 @@ public final class GatewaySession {
     /// Streams whose WINDOW waits for company, by when it is due.
     var delayed: [(due: Instant, stream: GatewayStream)] = []
     var closed = ClosedStreams()
+    /// Whether some stream of the session has, or had, this server for its primary.
+    var isPrimary = false
+    /// The next stream that this server opens.
+    var nextOwnStream: UInt64 = 1
     /// When the session expires, while it has no path.
     var expiresAt: Instant?
     var writer = FrameWriter()
@@ -142,13 +146,17 @@ public final class GatewaySession {
         var report = SessionReport()
         for path in paths.values.sorted(by: { $0.id < $1.id }) {
             let count = streams.values.reduce(0) { $0 + ($1.parts.contains { $0.path === path } ? 1 : 0) }
+            let leases = streams.values.reduce(0) { sum, stream in
+                stream.parts.reduce(sum) { $1.path === path ? $0 + $1.leases.count : $0 }
+            }
             let srtt = path.sample?.srtt ?? .zero
             let window = Double(path.sample?.congestionWindow ?? 0)
             report.paths.append(
                 PathReport(
                     path: path.id, name: path.traits.name, kind: path.traits.kind, state: .active,
                     srtt: srtt, rate: srtt > .zero ? window / srtt.seconds : 0, received: path.received,
-                    sent: path.sent, streams: count))
+                    sent: path.sent, streams: count,
+                    internalChannels: leases + path.contributions.count))
         }
         let server = report.paths.first?.server ?? ServerID(0)
         for stream in streams.values.sorted(by: { $0.id < $1.id }) {
@@ -158,7 +166,7 @@ public final class GatewaySession {
             report.streams.append(
                 StreamReport(
                     stream: stream.id, primary: server, delivered: stream.reassembler.read,
-                    sent: stream.window.produced, parts: [part]))
+                    sent: stream.window.produced, parts: [part], internalChannels: stream.leases))
         }
         return report
     }

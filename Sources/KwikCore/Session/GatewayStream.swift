@@ -3,6 +3,8 @@ final class GatewayStream {
     enum Backend {
         /// OPEN has not come.
         case unopened
+        /// Opened by this server (role 5): the client has not answered.
+        case offered
         case connecting
         case connected(local: [UInt8], peer: [UInt8])
     }
@@ -46,6 +48,8 @@ final class GatewayStream {
     var window: SendWindow
     /// What the own sender sends next.
     var next: UInt64 = 0
+    /// Blocks left to other servers, and their names.
+    var delegated: [(ranges: [ByteRange], server: [UInt8])] = []
     /// The backend failed: RESET takes FIN's place.
     var backendErrno: Int32?
     /// FIN or RESET was sent on `own`.

@@ -122,8 +122,11 @@ public enum Action {
     case deliver(StreamID)
     /// The stream can take bytes from its local socket again (`room`).
     case accept(StreamID)
-    /// Client: the far end answered the open. 0: connected; else the errno that connecting gave there.
+    /// Whoever opened the stream: the far end answered. 0: connected; else the errno that connecting gave
+    /// there.
     case opened(StreamID, errno: Int32, local: [UInt8], peer: [UInt8])
+    /// Client: the primary opens a public stream. To be answered at once: `ClientSession.accept`, `refuse`.
+    case offered(StreamID, ServerID)
     /// Gateway: connect to the backend of this session's service.
     case connect(StreamID, SocketOptions)
     /// Every byte was taken by the local socket, and this is how the far direction ends: `finished` → shut

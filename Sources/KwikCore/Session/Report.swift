@@ -21,10 +21,12 @@ public struct PathReport: Sendable {
     public var sent: UInt64
     /// Streams that the path carries anything of.
     public var streams: Int
+    /// Channels that no program sees: leases, contributions and what replicas are told.
+    public var internalChannels: Int
 
     public init(
         path: PathID, name: PathName, kind: PathKind, state: PathState, srtt: Interval, rate: Double,
-        received: UInt64, sent: UInt64, streams: Int
+        received: UInt64, sent: UInt64, streams: Int, internalChannels: Int = 0
     ) {
         self.path = path
         self.name = name
@@ -35,6 +37,7 @@ public struct PathReport: Sendable {
         self.received = received
         self.sent = sent
         self.streams = streams
+        self.internalChannels = internalChannels
     }
 
     public var server: ServerID { name.server }
@@ -47,13 +50,19 @@ public struct StreamReport: Sendable {
     public var delivered: UInt64
     public var sent: UInt64
     public var parts: [StreamPart]
+    /// Channels of it that no program sees, on all paths.
+    public var internalChannels: Int
 
-    public init(stream: StreamID, primary: ServerID, delivered: UInt64, sent: UInt64, parts: [StreamPart]) {
+    public init(
+        stream: StreamID, primary: ServerID, delivered: UInt64, sent: UInt64, parts: [StreamPart],
+        internalChannels: Int = 0
+    ) {
         self.stream = stream
         self.primary = primary
         self.delivered = delivered
         self.sent = sent
         self.parts = parts
+        self.internalChannels = internalChannels
     }
 }
 

@@ -24,6 +24,8 @@ public struct Reassembler {
     /// Where the sum begins, and up to where it goes so far (a block boundary, or the base).
     public private(set) var sumBase: UInt64 = 0
     private var summed: UInt64 = 0
+    /// Whole blocks that the sum leaves out, from `summed` on.
+    private var unsummed = RangeSet()
 
     public init(integrity: Integrity) {
         unsafe blockSum = integrity.blockSum
@@ -108,9 +110,23 @@ public struct Reassembler {
     private mutating func sumWholeBlocks() {
         while Block.roundDown(summed) + Block.size <= front {
             let end = Block.roundDown(summed) + Block.size
-            sum &+= segmentSum(ByteRange(summed, end))
+            let range = ByteRange(summed, end)
+            if !unsummed.isEmpty, unsummed.contains(range) {
+                unsummed.remove(range)
+            } else {
+                sum &+= segmentSum(range)
+            }
             summed = end
         }
+    }
+
+    /// Leaves whole blocks out of the sum. False, and nothing is changed, if `front` has come to them.
+    public mutating func leaveOut(_ range: ByteRange) -> Bool {
+        guard range.start >= front, range.start % Block.size == 0, range.end % Block.size == 0 else {
+            return false
+        }
+        unsummed.insert(range)
+        return true
     }
 
     private func segmentSum(_ range: ByteRange) -> UInt64 {
@@ -137,6 +153,7 @@ public struct Reassembler {
         sumBase = front
         summed = front
         sum = 0
+        unsummed = RangeSet()
     }
 
     /// Whether every byte of the range is committed.

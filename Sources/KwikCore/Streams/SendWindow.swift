@@ -245,6 +245,22 @@ public struct SendWindow {
         return ByteRange(start, range.end)
     }
 
+    /// Carves out the whole blocks of `range` that can be, within what the client lets us send, and leaves
+    /// them out of the sum.
+    public mutating func delegate(_ range: ByteRange, begun: UInt64) -> [ByteRange] {
+        let end = Block.roundDown(min(range.end, produced, maximum))
+        var granted: [ByteRange] = []
+        guard range.start < end else { return granted }
+        carve(ByteRange(range.start, end), begun: begun, into: &granted)
+        for range in granted {
+            for block in Block.index(of: range.start)..<Block.index(of: range.end) {
+                let start = Block.start(of: block)
+                sum &-= unsafe blockSum(start, bytes(ByteRange(start, start + Block.size)))
+            }
+        }
+        return granted
+    }
+
     /// Where the own sender goes on from `offset`: past what the client has read, and past carved blocks.
     public func nextOwn(from offset: UInt64) -> UInt64 {
         var next = max(offset, read)

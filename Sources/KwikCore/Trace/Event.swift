@@ -12,6 +12,14 @@ public enum Event: Hashable, Sendable {
     case streamClosed(StreamID, StreamEnd, received: UInt64, sent: UInt64)
     /// A code ended the channel that carries a stream: ours or the peer's.
     case channelFailed(ChannelID, StreamID, ErrorCode)
+    /// The primary opened a public stream; nobody here takes such.
+    case serverStreamRefused(StreamID, ServerID)
+    /// A server's own bytes for a stream, from the offset on, came to their place.
+    case contributed(StreamID, ServerID, offset: UInt64, length: UInt64)
+    /// They did not, or not all of them: nobody had given it the range, or they were no good.
+    case contributionFailed(StreamID, ServerID, offset: UInt64, ErrorCode)
+    /// The server did not give in time what the primary left to it: the primary is asked.
+    case delegationExpired(StreamID, ServerID, offset: UInt64, length: UInt64)
     /// The stream was found network-limited and this replica was given the request.
     case replicaEngaged(StreamID, ServerID)
     case replicaEnded(StreamID, ServerID, ReplicaEnd)

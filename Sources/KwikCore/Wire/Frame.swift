@@ -67,8 +67,10 @@ public enum Frame: Hashable, Sendable {
     /// 5. Whole blocks, as disjoint byte ranges in ascending order, none empty. The last one may end within a
     /// block: the short last block of a stream that has ended.
     case carve(sequence: UInt64, [ByteRange])
-    /// 6.
+    /// 6. The sequence is not 0.
     case carved(sequence: UInt64, [ByteRange])
+    /// 6 with sequence 0: the primary's own delegation of whole blocks to the server of that name.
+    case delegated([ByteRange], server: [UInt8])
     /// 7.
     case progress(produced: UInt64, ended: Bool, applicationLimited: Bool)
     /// 8.
@@ -143,4 +145,6 @@ public enum WireLimit {
     public static let optionValue = 256
     /// Bytes in an address.
     public static let address = 128
+    /// Bytes in the name of a server that blocks are delegated to.
+    public static let serverName = 256
 }

@@ -46,7 +46,10 @@ extension Frame {
         case .carve:
             return .carve(sequence: try need(cursor.varint()), try ranges(&cursor))
         case .carved:
-            return .carved(sequence: try need(cursor.varint()), try ranges(&cursor))
+            let sequence = try need(cursor.varint())
+            let ranges = try ranges(&cursor)
+            guard sequence == 0 else { return .carved(sequence: sequence, ranges) }
+            return .delegated(ranges, server: try bytes(&cursor, limit: WireLimit.serverName))
         case .progress:
             let produced = try need(cursor.varint())
             let flags = try flags(&cursor, allowed: 3)
@@ -175,7 +178,7 @@ extension Frame {
         case .reset: .reset
         case .window: .window
         case .carve: .carve
-        case .carved: .carved
+        case .carved, .delegated: .carved
         case .progress: .progress
         case .tag: .tag
         case .open: .open
@@ -204,9 +207,17 @@ extension Frame {
             precondition(read <= maximum, "window ends before its read offset")
             output.varint(read)
             output.varint(maximum)
-        case .carve(let sequence, let ranges), .carved(let sequence, let ranges):
+        case .carve(let sequence, let ranges):
             output.varint(sequence)
             Frame.encode(ranges, to: &output)
+        case .carved(let sequence, let ranges):
+            precondition(sequence != 0, "CARVED without its CARVE")
+            output.varint(sequence)
+            Frame.encode(ranges, to: &output)
+        case .delegated(let ranges, let server):
+            output.varint(0)
+            Frame.encode(ranges, to: &output)
+            Frame.encode(server, limit: WireLimit.serverName, to: &output)
         case .progress(let produced, let ended, let applicationLimited):
             output.varint(produced)
             output.byte((ended ? 1 : 0) | (applicationLimited ? 2 : 0))

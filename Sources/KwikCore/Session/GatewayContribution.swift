@@ -1,0 +1,184 @@
+// What a Kwik-aware server does of its own (protocol.md §3, roles 4 and 5). A gateway in front of an
+// unmodified application never does any of it.
+
+/// Bytes for a stream that leave on a channel of role 4.
+final class GatewayContribution {
+    let channel: GatewayChannel
+    let offset: UInt64
+    private let chunk: Chunk
+    private var sent = 0
+
+    init(channel: GatewayChannel, offset: UInt64, bytes: UnsafeRawBufferPointer) {
+        self.channel = channel
+        self.offset = offset
+        chunk = Chunk(capacity: bytes.count)
+        unsafe UnsafeMutableRawBufferPointer(start: chunk.base, count: bytes.count).copyMemory(from: bytes)
+    }
+
+    var range: ByteRange { ByteRange(offset, offset + UInt64(chunk.capacity)) }
+    var isSent: Bool { sent == chunk.capacity }
+    /// Where the next piece begins.
+    var next: UInt64 { offset + UInt64(sent) }
+
+    /// The next bytes: at most `limit`, within one block.
+    func take(_ limit: Int) -> ChunkSlice {
+        let rest = min(Block.size - next % Block.size, UInt64(chunk.capacity - sent))
+        let slice = ChunkSlice(chunk, offset: sent, count: Int(min(rest, UInt64(limit))))
+        sent += slice.count
+        return slice
+    }
+
+    /// As FIN has it: Σ over the blocks, or what of them is in the range.
+    func sum(_ integrity: Integrity) -> UInt64 {
+        var sum: UInt64 = 0
+        var start = range.start
+        while start < range.end {
+            let end = min(Block.roundDown(start) + Block.size, range.end)
+            let part = ChunkSlice(chunk, offset: Int(start - offset), count: Int(end - start))
+            sum &+= unsafe integrity.blockSum(start, part.bytes)
+            start = end
+        }
+        return sum
+    }
+}
+
+extension GatewaySession {
+    // MARK: Role 5
+
+    /// Opens a public stream at the client. The driver attaches its local socket; the answer is
+    /// `Action.opened`, and a client that takes no such streams answers with ECONNREFUSED.
+    ///
+    /// Returns nil where this server is no primary of the session, or nothing can be opened just now.
+    public func openStream(now: Instant, into actions: inout [Action]) -> StreamID? {
+        guard isPrimary, streams.count < limits.streams, let path = quickest else { return nil }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        self.now = now
+        let id = StreamID(nextOwnStream)
+        nextOwnStream += 2
+        let stream = GatewayStream(id: id, isReplica: false, limits: limits, integrity: integrity)
+        stream.backend = .offered
+        streams[id] = stream
+        let channel = openChannel(on: path, Preface(stream: id, role: .serverStream))
+        channel.use = .stream(stream)
+        stream.own = channel
+        _ = stream.part(on: path)
+        event(.streamOpened(id, path.traits.server))
+        return id
+    }
+
+    /// The client's answer.
+    func answered(_ stream: GatewayStream, errno: Int32) throws(ChannelFault) {
+        guard case .offered = stream.backend else { throw .malformed(.notAllowedHere) }
+        out.append(.opened(stream.id, errno: errno, local: [], peer: []))
+        guard errno == 0 else {
+            release(stream, .aborted(errno: errno))
+            return
+        }
+        stream.backend = .connecting
+        connected(stream, local: [], peer: [], tellsClient: false)
+    }
+
+    // MARK: Role 4
+
+    /// What the client has asked of this server for the stream and not got: where `contribute` is welcome.
+    public func leased(_ id: StreamID) -> [ByteRange] {
+        // A primary's bytes have the stream's own channel.
+        guard let stream = streams[id], stream.isReplica else { return [] }
+        return stream.parts.flatMap { $0.leases.map { ByteRange($0.next, $0.end) } }
+    }
+
+    /// Gives bytes of this server's own for a stream, which need not be known here. The client takes them
+    /// where it leased that range to us, or where its primary delegated those whole blocks.
+    ///
+    /// They leave behind all that streams have to send. False: no path, or too much is waiting.
+    public func contribute(
+        _ bytes: UnsafeRawBufferPointer, to stream: StreamID, at offset: UInt64, now: Instant,
+        into actions: inout [Action]
+    ) -> Bool {
+        let waiting = paths.values.reduce(0) { $0 + $1.contributions.count }
+        guard bytes.count > 0, UInt64(bytes.count) <= WireLimit.leaseLength,
+            offset <= WireLimit.maximumOffset - UInt64(bytes.count), waiting < limits.contributions,
+            let path = quickest
+        else { return false }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        self.now = now
+        let role = Preface.Role.contribution(offset: offset, length: UInt64(bytes.count))
+        let channel = openChannel(on: path, Preface(stream: stream, role: role))
+        let contribution = unsafe GatewayContribution(channel: channel, offset: offset, bytes: bytes)
+        channel.use = .contribution(contribution)
+        path.contributions.append(contribution)
+        return true
+    }
+
+    /// Leaves whole blocks that are not begun to the server that the client knows by that name. Returns what
+    /// could be left: its bytes stay here, in case that server does not bring them.
+    public func delegate(
+        _ range: ByteRange, of id: StreamID, to server: [UInt8], now: Instant, into actions: inout [Action]
+    ) -> [ByteRange] {
+        // A client that has attached the stream anew is still telling what it has.
+        guard let stream = streams[id], !stream.isReplica, stream.isConnected, stream.epoch == 0,
+            !stream.endSent, stream.delegated.count < limits.delegations, let own = stream.own,
+            !own.isFinished, !server.isEmpty, server.count <= WireLimit.serverName
+        else { return [] }
+        swap(&out, &actions)
+        defer { swap(&out, &actions) }
+        self.now = now
+        let granted = stream.window.delegate(range, begun: stream.next)
+        guard !granted.isEmpty else { return [] }
+        stream.delegated.removeAll { $0.ranges.allSatisfy { $0.end <= stream.window.read } }
+        stream.delegated.append((granted, server))
+        send(.delegated(granted, server: server), on: own)
+        settle(stream)
+        return granted
+    }
+
+    /// The own sender starts anew: what was delegated stays so, and the client may not know.
+    func delegateAgain(_ stream: GatewayStream, from received: UInt64) {
+        for (ranges, server) in stream.delegated {
+            let left = ranges.filter { $0.end > received }
+            var ignored: [ByteRange] = []
+            for range in left { stream.window.carve(range, begun: 0, into: &ignored) }
+            if let own = stream.own, !left.isEmpty { send(.delegated(left, server: server), on: own) }
+        }
+    }
+
+    // MARK: Channels of ours
+
+    private var quickest: GatewayPath? {
+        paths.values.min { left, right in
+            let (one, other) = (left.sample?.srtt ?? .zero, right.sample?.srtt ?? .zero)
+            return one == other ? left.id < right.id : one < other
+        }
+    }
+
+    private func openChannel(on path: GatewayPath, _ preface: Preface) -> GatewayChannel {
+        let channel = GatewayChannel(id: path.takeChannel(), isOurs: true)
+        path.channels[channel.id.number] = channel
+        out.append(.open(channel.id))
+        out.append(.send(channel.id, writer.preface(preface)))
+        return channel
+    }
+
+    /// One DATA frame, and FIN behind the last one. Returns the payload bytes.
+    func send(_ contribution: GatewayContribution, on path: GatewayPath, room: Int) -> Int {
+        let offset = contribution.next
+        let slice = contribution.take(max(room, limits.leastPiece))
+        let crc32c = unsafe integrity.crc32c(0, slice.bytes)
+        let channel = contribution.channel
+        let header = writer.dataHeader(offset: offset, length: slice.count, flags: 0, crc32c: crc32c)
+        out.append(.send(channel.id, header))
+        out.append(.send(channel.id, slice))
+        path.sent += UInt64(slice.count)
+        if contribution.isSent {
+            let range = contribution.range
+            let sum = contribution.sum(integrity)
+            send(.fin(base: range.start, final: range.end, sum: sum, closed: false), on: channel)
+            finish(channel)
+            channel.use = .ignored
+            path.contributions.removeAll { $0 === contribution }
+        }
+        return slice.count
+    }
+}

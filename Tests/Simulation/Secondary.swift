@@ -1,0 +1,134 @@
+internal import KwikCore
+
+/// What Kwik-aware servers do of their own now and then: contributions within leases, delegations, and what
+/// can become of those. Their bytes are those that their backends gave.
+final class Secondary {
+    private let world: World
+    private let network: Network
+    private var chance: Chance
+
+    /// Contributions and delegations reach this far back from what the backend has given.
+    private static let reach = 24
+
+    init(_ world: World, _ network: Network, seed: UInt64) {
+        self.world = world
+        self.network = network
+        chance = Chance(seed: seed, purpose: "contributions")
+    }
+
+    func begin() {
+        world.after(Interval(seconds: chance.number(0.005...0.06))) { [weak self] in
+            guard let self else { return }
+            self.step()
+            self.begin()
+        }
+    }
+
+    private func step() {
+        for server in network.servers {
+            guard let gateway = server.gateway, !gateway.isOver else { continue }
+            for stream in gateway.history.keys.sorted() {
+                if chance.chance(0.5) { contribute(stream, from: gateway) }
+                if chance.chance(0.3) { delegate(stream, from: gateway) }
+            }
+        }
+    }
+
+    /// A part of what is leased, aligned or not.
+    private func contribute(_ stream: StreamID, from gateway: Gateway) {
+        for lease in gateway.leased(stream) where chance.chance(0.3) {
+            let count = UInt64(gateway.history[stream]?.count ?? 0)
+            let end = min(lease.end, count)
+            guard lease.start < end else { continue }
+            let isAligned = chance.chance(0.7)
+            var from = lease.start + UInt64(chance.integer(0...Int(end - lease.start - 1)))
+            if isAligned { from = max(lease.start, Block.roundDown(from)) }
+            let length = isAligned ? Block.size * UInt64(chance.integer(1...3)) : chance.logarithmicLength
+            gateway.contribute(stream, ByteRange(from, min(from + length, end)))
+        }
+    }
+
+    private func delegate(_ stream: StreamID, from gateway: Gateway) {
+        let blocks = UInt64(gateway.history[stream]?.count ?? 0) / Block.size
+        guard blocks > 0 else { return }
+        let first = blocks - min(blocks, UInt64(chance.integer(1...Secondary.reach)))
+        let last = min(blocks, first + UInt64(chance.integer(1...4)))
+        let others = network.servers.filter { $0.gateway !== gateway }
+        guard !others.isEmpty else { return }
+        let other = chance.pick(others)
+        // Now and then to somebody whom the client does not know.
+        let name = chance.chance(0.05) ? [0] : Gateway.name(other.id)
+        for range in gateway.delegate(stream, ByteRange(first * Block.size, last * Block.size), to: name) {
+            guard let bytes = gateway.history[stream]?[Int(range.start)..<Int(range.end)] else { continue }
+            bring(Array(bytes), range, to: stream, by: other)
+        }
+    }
+
+    /// In one piece or block by block, late, twice, in part, or not at all.
+    private func bring(_ bytes: [UInt8], _ range: ByteRange, to stream: StreamID, by server: Server) {
+        if chance.chance(0.1) { return }
+        let delay = Interval(seconds: chance.chance(0.1) ? chance.number(0...4) : chance.number(0...0.05))
+        let isWhole = chance.chance(0.5)
+        let omits = chance.chance(0.1)
+        let repeats = chance.chance(0.1)
+        world.after(delay) {
+            guard let gateway = server.gateway, !gateway.isOver else { return }
+            var start = range.start
+            while start < range.end {
+                let end = isWhole ? range.end : start + Block.size
+                let part = Array(bytes[Int(start - range.start)..<Int(end - range.start)])
+                if !(omits && end == range.end) {
+                    gateway.contribute(part, to: stream, at: start)
+                    if repeats { gateway.contribute(part, to: stream, at: start) }
+                }
+                start = end
+            }
+        }
+    }
+}
+
+extension Chance {
+    fileprivate var logarithmicLength: UInt64 {
+        mutating get { UInt64(logarithmic(1...40_000)) }
+    }
+}
+
+extension Gateway {
+    static func name(_ server: ServerID) -> [UInt8] { Array("server \(server.value)".utf8) }
+
+    func leased(_ stream: StreamID) -> [ByteRange] { session.leased(stream) }
+
+    /// Bytes that its own backend gave.
+    func contribute(_ stream: StreamID, _ range: ByteRange) {
+        guard let bytes = history[stream]?[Int(range.start)..<Int(range.end)] else { return }
+        contribute(Array(bytes), to: stream, at: range.start)
+    }
+
+    func contribute(_ bytes: [UInt8], to stream: StreamID, at offset: UInt64) {
+        var list: [Action] = []
+        _ = unsafe bytes.withUnsafeBytes {
+            unsafe session.contribute($0, to: stream, at: offset, now: world.now, into: &list)
+        }
+        perform(list)
+    }
+
+    func delegate(_ stream: StreamID, _ range: ByteRange, to name: [UInt8]) -> [ByteRange] {
+        var list: [Action] = []
+        let granted = session.delegate(range, of: stream, to: name, now: world.now, into: &list)
+        perform(list)
+        return granted
+    }
+
+    /// A program at the server connects to the client's side. False: it can't just now.
+    func start(_ program: Program) -> Bool {
+        var list: [Action] = []
+        guard !isOver, let stream = session.openStream(now: world.now, into: &list) else { return false }
+        let (near, far) = SocketEnd.pair(buffer: 212_992)
+        own[stream] = program
+        attach(near, to: stream, isConnected: false)
+        program.isServed(by: .honest)
+        program.connecting(far)
+        perform(list)
+        return true
+    }
+}

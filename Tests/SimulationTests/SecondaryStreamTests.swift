@@ -1,0 +1,88 @@
+import KwikCore
+import Simulation
+import Testing
+
+/// What only time shows of the specification's chapter on secondary streams, by the criteria's numbers, in
+/// virtual time.
+@Suite struct SecondaryStreamTests {
+    private func play(_ stage: Stage, contributes: Bool) -> Outcome {
+        var scenario = stage.scenario
+        scenario.contributes = contributes
+        return Simulation.run(scenario)
+    }
+
+    @Test("1.4 streams that the primary opens are taken and served, beside a download")
+    func serverStreams() throws {
+        var scenario = Stage().scenario
+        for kind in [Exchange.Kind.get, .put, .echo] {
+            scenario.serverWorkloads.append(
+                Workload(start: .seconds(1), exchanges: [Exchange(kind, size: 200_000, seed: 7)]))
+        }
+        let outcome = Simulation.run(scenario)
+        #expect(outcome.violation == nil)
+        #expect(outcome.coverage.serverStreams == 3)
+        #expect(outcome.programs.first?.digest == Stage().alone().programs.first?.digest)
+    }
+
+    @Test("3.5 a program that reads sees the same bytes, with contributions and delegations and without")
+    func sameBytes() throws {
+        let with = play(Stage(), contributes: true)
+        #expect(with.violation == nil)
+        #expect(with.coverage.contributed > 0)
+        #expect(with.programs.first?.errno == nil)
+        #expect(with.programs.first?.digest == Stage().alone().programs.first?.digest)
+    }
+
+    @Test("8.2 a contributor that dies silently costs the program no byte and no end")
+    func contributorDies() throws {
+        let outcome = play(
+            Stage(faults: [(.milliseconds(900), .silence(server: 1))]), contributes: true)
+        #expect(outcome.violation == nil)
+        #expect(outcome.programs.first?.errno == nil)
+        #expect(outcome.programs.first?.digest == Stage().alone().programs.first?.digest)
+    }
+
+    @Test("7.5 secondaries kept apart make a transfer no slower than the primary alone")
+    func isolationCostsNothing() throws {
+        let together = try #require(play(Stage(), contributes: false).programs.first)
+        let alone = try #require(Stage().alone().programs.first)
+        #expect(together.seconds <= alone.seconds)
+    }
+
+    @Test("10.1 bringing several servers together adds less than a millisecond to an exchange")
+    func addedLatency() throws {
+        var workload = Workload(start: Stage.start, exchanges: [])
+        for seed in 0..<50 { workload.exchanges.append(Exchange(.get, size: 4_000, seed: UInt64(seed))) }
+        let stage = Stage(workload: workload)
+        let together = try #require(play(stage, contributes: true).programs.first)
+        let alone = try #require(stage.alone().programs.first)
+        #expect((together.seconds - alone.seconds) / 50 < 0.001)
+    }
+
+    @Test("10.4 a large transfer keeps to the sum of what the connections give")
+    func throughput() throws {
+        let stage = Stage(size: 20_000_000)
+        let outcome = stage.play()
+        let together = try #require(outcome.programs.first)
+        let alone = try #require(stage.alone().programs.first)
+        #expect(outcome.violation == nil)
+        #expect(alone.seconds / together.seconds >= 3 * 0.9)
+    }
+
+    @Test("10.5 under load secondaries do not slow an exchange of the primary's")
+    func underLoad() throws {
+        var small = Workload(start: .milliseconds(1_000), exchanges: [])
+        for seed in 0..<40 { small.exchanges.append(Exchange(.get, size: 2_000, seed: UInt64(seed))) }
+        let bulk = Workload(start: Stage.start, exchanges: [Exchange(.get, size: 6_000_000, seed: 42)])
+        func seconds(_ stage: Stage) throws -> Double {
+            var scenario = stage.scenario
+            scenario.workloads = [bulk, small]
+            let outcome = Simulation.run(scenario)
+            #expect(outcome.violation == nil)
+            return try #require(outcome.programs.last).seconds
+        }
+        var single = Stage()
+        single.characters = [.honest]
+        #expect(try seconds(Stage()) <= seconds(single) * 1.02)
+    }
+}
