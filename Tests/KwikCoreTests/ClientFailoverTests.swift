@@ -286,4 +286,22 @@ extension Event {
         world.pull(mirrorPath)
         #expect(world.upstream(own).last?.end == 65_536)
     }
+
+    @Test("What goes out once more goes before the end of the channel, also where the answer is whole")
+    func repeatedBeforeTheEnd() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.receive(scene.own, .window(read: 0, maximum: 1 << 20))
+        world.fin(scene.own, 0)
+        world.write(scene.stream, Int(3 * Block.size))
+        world.pull()
+        world.handle(.localEnded(scene.stream, closed: false))
+        world.handle(.pathDown(ClientWorld.path))
+        world.up(PathID(9), resumed: true)
+        let own = try world.main(PathID(9))
+        world.receive(own, .window(read: 0, maximum: 1 << 20))
+        for _ in 0..<4 { world.pull(PathID(9), room: 1_000) }
+        #expect(world.upstream(own) == [.blocks(0, 1), .blocks(1, 2), .blocks(2, 3)])
+        #expect(world.frames(own).contains { $0.isFin } && world.finished.contains(own))
+    }
 }

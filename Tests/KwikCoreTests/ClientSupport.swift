@@ -55,7 +55,9 @@ final class ClientWorld {
     private func carryOut(_ action: Action) {
         switch action {
         case .open(let channel): opened.append(channel)
-        case .send(let channel, let slice): unsafe sent[channel, default: []] += Array(slice.bytes)
+        case .send(let channel, let slice):
+            if finished.contains(channel) { Issue.record("bytes behind the end of \(channel)") }
+            unsafe sent[channel, default: []] += Array(slice.bytes)
         case .finish(let channel): finished.insert(channel)
         case .abandon(let channel, let code): abandoned[channel] = code
         case .stop: break

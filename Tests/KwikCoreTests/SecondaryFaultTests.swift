@@ -160,6 +160,25 @@ import Testing
         #expect(scene.hasRead(14))
     }
 
+    @Test("6.4 a delegation that crossed a lease of the primary's is no hole for ever")
+    func crossedLease() throws {
+        let scene = try ClientScene.delegated(.blocks(2, 3))
+        let world = scene.world
+        let further = PathID(4)
+        world.up(further, interface: InterfaceID(2))
+        world.receive(
+            scene.own, .progress(produced: 200 * Block.size, ended: false, applicationLimited: false))
+        world.pass(.milliseconds(110), on: [ClientWorld.path, further])
+        let lease = try #require(world.leases(further).first)
+        let first = ByteRange(lease.range.start, lease.range.start + Block.size)
+        world.receive(scene.own, .delegated([first], server: Array("nobody".utf8)))
+        // The primary serves what it had not left to others.
+        world.data(lease.channel, ByteRange(first.end, lease.range.end), finished: true)
+        world.pass(.milliseconds(20), on: [ClientWorld.path, further])
+        let asked = world.leases(ClientWorld.path) + world.leases(further)
+        #expect(asked.contains { $0.range.start <= first.start && first.end <= $0.range.end })
+    }
+
     // MARK: 7. Isolation
 
     @Test("7.1 bytes of a secondary stay apart until they are verified")

@@ -142,6 +142,7 @@ extension ClientSession {
         lease.missing -= count
         lease.next = start
         if let path = path(lease.channel.path) { path.outstanding -= min(count, path.outstanding) }
+        keepDelegations(stream)
     }
 
     /// A primary that does not serve its own bytes is asked again, but not for ever.

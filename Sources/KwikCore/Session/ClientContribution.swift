@@ -221,15 +221,16 @@ extension ClientSession {
         _ range: ByteRange, isTorn: Bool, on channel: ClientChannel, of stream: ClientStream, now: Instant
     ) {
         guard let contribution = stream.contribution(on: channel.id) else { return }
+        let added = isTorn ? 0 : stream.book.commit(channel.server, range)
+        if let index = stream.part(of: channel.server) {
+            stream.parts[index].received += range.count
+            stream.book.duplicated += range.count - added
+        }
         if isTorn {
             // Overtaken by another copy, or taken from the server.
-            stream.book.duplicated += range.count
             end(contribution, .none, of: stream)
             return
         }
-        let added = stream.book.commit(channel.server, range)
-        stream.book.duplicated += range.count - added
-        if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         if contribution.isDelegated {
             for delegation in stream.delegations where delegation.covers(contribution.range) {
                 delegation.touched = now
@@ -402,7 +403,9 @@ extension ClientSession {
             isShort = true
             let range = stream.range(ofBlock: block)
             stream.book.primaryOnly.insert(range)
-            let isAsked = stream.primary.map { stream.book.isHeld(block, by: $0) } ?? false
+            let isAsked = stream.book.leases.contains {
+                $0.server == stream.primary && $0.next <= range.start && range.start < $0.range.end
+            }
             if !isAsked { stream.book.orphans.insert(range) }
         }
         return isShort

@@ -147,7 +147,9 @@ extension ClientSession {
 
     /// Both halves said all they had: the channel's own end is what remains.
     func finishOwn(_ stream: ClientStream) {
-        guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished else { return }
+        guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished,
+            stream.flights.again.isEmpty
+        else { return }
         stream.ownFinished = true
         out.append(.finish(own))
         for side in stream.sides where channels.removeValue(forKey: side) != nil {

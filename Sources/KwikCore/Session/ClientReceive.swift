@@ -270,6 +270,7 @@ extension ClientSession {
             stream.upTaken = max(stream.upTaken, min(read, maximum - min(buffer, maximum)))
         }
         dropAcknowledged(stream)
+        finishOwn(stream)
         activate(stream)
         resume(stream)
     }

@@ -71,8 +71,8 @@ extension ClientSession {
             let sum = stream.up.sumToProduced
             send(.fin(base: 0, final: stream.upSent, sum: sum, closed: end.closed), on: channel)
             stream.finSent = true
-            finishOwn(stream)
         }
+        finishOwn(stream)
         return Int(sent?.count ?? 0)
     }
 
