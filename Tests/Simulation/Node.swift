@@ -244,7 +244,8 @@ class Node {
         case .send(let channel, let slice):
             guard let connection = sending(channel, "send") else { return }
             if slice.count == 0 { world.fail("\(name): an empty send on \(channel)") }
-            if !connection.hasBytes(channel.number) { opened(channel, with: slice) }
+            let isOurs = channel.number & 1 == firstChannel & 1
+            if isOurs, !connection.hasBytes(channel.number) { opened(channel, with: slice) }
             connection.send(channel.number, slice)
         case .finish(let channel): sending(channel, "finish")?.finish(channel.number)
         case .abandon(let channel, let code):
