@@ -67,11 +67,14 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.abandoned[main] == nil)
     }
 
-    @Test func attachCannotAskForWhatItHasRead() {
+    /// Leases on other paths brought what the program has read since it was sent.
+    @Test func attachThatComesLateGoesOnWhereTheClientHasRead() {
         let world = world(Int(8 * size))
         world.receive(main, .window(read: 4 * size, maximum: 1 << 22))
         world.preface(other, one, .attach(epoch: 1, received: 4 * size - 1))
-        #expect(world.abandoned[other] == .flowControl)
+        #expect(world.abandoned[other] == nil)
+        world.pull(PathID(2))
+        #expect(world.received(other) == [blocks(4, 8)])
     }
 
     @Test func replicaIsPromoted() {

@@ -77,10 +77,11 @@ extension GatewaySession {
             return
         }
         guard epoch > stream.epoch else { throw .stale }
-        // What the client has read it has received; what a primary has not given it can't have received.
+        // What a primary has not given it can't have received.
         let isPossible = stream.isReplica || received <= max(stream.window.produced, stream.promotedAt)
-        guard received >= stream.window.heldFrom, isPossible else { throw .flowControl }
+        guard isPossible else { throw .flowControl }
         if stream.isReplica {
+            guard received >= stream.window.heldFrom else { throw .flowControl }
             // Its bytes are the stream's from here on; a primary's sum goes on from where it began.
             stream.isReplica = false
             stream.promotedAt = received
@@ -89,7 +90,8 @@ extension GatewaySession {
         }
         stream.epoch = epoch
         event(.reattached(stream.id, channel.id.path, epoch: epoch))
-        takeOver(stream, by: channel, from: received)
+        // By a path that was slow: what the client has read since, by leases on others, it has received.
+        takeOver(stream, by: channel, from: max(received, stream.window.heldFrom))
     }
 
     /// The own sender starts anew on this channel.
