@@ -77,6 +77,16 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.received(other) == [blocks(4, 8)])
     }
 
+    /// A program closed after its SHUT_WR, and its stream had moved to another path.
+    @Test func closeAfterAHalfCloseEndsTheBackendOnce() {
+        let world = world(100)
+        world.pull()
+        world.receive(main, .fin(base: 0, final: 0, sum: 0, closed: false))
+        world.preface(other, one, .attach(epoch: 1, received: 100))
+        world.receive(other, .fin(base: 0, final: 0, sum: 0, closed: true))
+        #expect(world.ends[one] == [.finished(closed: false)])
+    }
+
     @Test func replicaIsPromoted() {
         let world = world(Int(4 * size), role: .replica)
         world.pull()

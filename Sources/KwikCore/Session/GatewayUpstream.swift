@@ -131,8 +131,11 @@ extension GatewaySession {
         case .verified(let final, let before):
             stream.upstream = .verified(final: final, closed: closed || before)
         case .done(let final?, false) where closed:
-            // First one half was closed, now the whole socket.
-            stream.upstream = .verified(final: final, closed: true)
+            // First one half was closed, now the whole socket: the backend has seen its end of file.
+            stream.upstream = .done(final: final, closed: true)
+            clientClosed(stream)
+            settle(stream)
+            return
         case .resetting, .done: return
         }
         checkUpstreamEnd(stream)
