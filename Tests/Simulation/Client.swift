@@ -164,7 +164,7 @@ final class Client: Node {
         case .contributionFailed: coverage.contributionsFailed += 1
         case .delegationExpired: coverage.delegationsExpired += 1
         case .serverStreamRefused(_, let server):
-            // A gateway that has forgotten its session numbers anew, perhaps as a stream that still ends here.
+            // A gateway that has forgotten its session numbers anew, perhaps like a stream that still ends.
             if network.server(server).losses.isEmpty { world.fail("client: \(event)") }
         case .streamConnected, .streamClosed, .channelFailed: break
         }
