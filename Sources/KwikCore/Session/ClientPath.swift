@@ -68,8 +68,8 @@ final class ClientPath {
     var horizon: Interval { sample.srtt < Tuning.shortPath ? Tuning.shortHorizon : Tuning.horizon }
 
     /// How much may be leased on the path at once: rate·(srtt + horizon); three round trips and some
-    /// leases while starting up, as the sender doubles and the estimate follows (cell E: 0.87 with two, 0.93
-    /// with three).
+    /// leases while starting up, as the sender doubles and the estimate follows (cell E over interfaces, in
+    /// virtual time: 0.93 of the sum with two round trips and one lease, 0.98 so).
     var target: UInt64 {
         let roundTrip = sample.srtt * (rate.startingUp ? 3 : 1)
         let bytes = UInt64(estimate * (roundTrip + horizon).seconds)
