@@ -69,8 +69,8 @@ extension QUICConnection {
             return batch
         }
         let usual = unsafe ngtcp2_conn_get_path_max_tx_udp_payload_size(native)
-        let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch)
-        let most = max(1, min(Self.batchCount, quantum / max(usual, 1)))
+        let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch, burst)
+        let most = max(2, min(Self.batchCount, quantum / max(usual, 1)))
         while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= largestDatagram {
             var info = ngtcp2_pkt_info()
             let length = try unsafe writeDatagram(base + batch.bytes, &info, now)
@@ -89,6 +89,13 @@ extension QUICConnection {
         }
         if batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
         return batch
+    }
+
+    /// Bytes that may leave back to back: what the path takes in a millisecond. A whole congestion window at
+    /// once queues up at the bottleneck, and the library's HyStart takes that for the end of slow start.
+    private var burst: Int {
+        let sample = sample
+        return Int(Double(sample.congestionWindow) / max(sample.srtt.seconds, 0.000_1) * 0.001)
     }
 
     /// What UDP_SEGMENT takes: datagrams, and bytes in all.
