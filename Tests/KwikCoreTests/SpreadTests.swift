@@ -85,5 +85,25 @@ import Testing
         #expect(again.contains { $0.range.start == asked.range.start && $0.channel != asked.channel })
     }
 
+    /// The session trapped.
+    @Test("A time in which more came twice than came at all counts for nothing")
+    func duplicatesOutnumber() {
+        let before = ClientStream.Counts(all: 500, own: 400, each: [])
+        #expect(ClientStream.Counts(all: 300, own: 450, each: []).since(before) == 0)
+        #expect(ClientStream.Counts(all: 700, own: 450, each: []).since(before) == 200)
+    }
+
+    /// The other path's bytes counted for nothing, so the paths were parked, and one that came back got no
+    /// leases.
+    @Test("A stream that goes on by another path is judged anew")
+    func judgedAnew() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        world.pass(.milliseconds(200), on: [ClientWorld.path, Self.second])
+        guard case .together = try scene.state.trial else { throw Unexpected() }
+        world.handle(.pathDown(ClientWorld.path))
+        guard case .ramp = try scene.state.trial else { throw Unexpected() }
+    }
+
     struct Unexpected: Error {}
 }

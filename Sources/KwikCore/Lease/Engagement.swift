@@ -94,10 +94,16 @@ extension ClientSession {
                 return
             }
             guard now >= since + trialTime(stream) else { return }
-            let seconds = (now - since).seconds
-            let rate = Double(counts(stream).all - before.all) / seconds
-            let ownRate = Double(own.received - min(before.own, own.received)) / seconds
-            if ownRate < own.rate.peak * Tuning.undisturbed {
+            let gained = own.received - min(before.own, own.received)
+            let all = counts(stream).since(before)
+            let others = Double(all - min(gained, all)) > Double(all) * Tuning.leastShare
+            // Now and for all of the time: a path that was dark for a moment was disturbed by nobody.
+            let undisturbed = own.rate.peak * Tuning.undisturbed
+            let isDisturbed =
+                Double(gained) / (now - since).seconds < undisturbed
+                && own.rate.recent(srtt: own.sample.srtt, now: now) < undisturbed
+            if others, isDisturbed {
+                let rate = recentRate(stream, now: now)
                 stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
             } else {
                 parkIdlers(stream, since: before, now: now)
@@ -133,6 +139,14 @@ extension ClientSession {
         return max(Tuning.trial, longest * 10)
     }
 
+    /// Of all the paths that the stream uses, just now.
+    private func recentRate(_ stream: ClientStream, now: Instant) -> Double {
+        paths.reduce(0) { sum, path in
+            let isUsed = path.id == stream.own?.path || takesPart(path, in: stream)
+            return isUsed ? sum + path.rate.recent(srtt: path.sample.srtt, now: now) : sum
+        }
+    }
+
     /// Payload bytes by server, duplicates left out of the sum.
     private func counts(_ stream: ClientStream) -> ClientStream.Counts {
         let each = stream.parts.map { (server: $0.server, received: $0.received) }
@@ -142,7 +156,7 @@ extension ClientSession {
     }
 
     private func parkIdlers(_ stream: ClientStream, since before: ClientStream.Counts, now: Instant) {
-        let all = counts(stream).all - before.all
+        let all = counts(stream).since(before)
         for index in stream.parts.indices where stream.parts[index].ended == nil {
             let part = stream.parts[index]
             guard let former = before.each.first(where: { $0.server == part.server }) else { continue }

@@ -243,6 +243,8 @@ extension ClientSession {
             return
         }
         stream.silentSince = nil
+        // What was measured so far was another path.
+        if stream.trial != nil { stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3)) }
         stream.upAwaitsWindow = true
         stream.ownHighest = stream.down.front
         stream.ownFinished = false

@@ -153,6 +153,9 @@ final class ClientStream {
         /// On the own channel's path, whatever for.
         var own: UInt64
         var each: [(server: ServerID, received: UInt64)]
+
+        /// What came since then; 0 where more came twice than came.
+        func since(_ before: Counts) -> UInt64 { all - min(before.all, all) }
     }
 
     /// What one replica gives to the stream.
