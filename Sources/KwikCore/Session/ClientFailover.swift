@@ -244,7 +244,9 @@ extension ClientSession {
         }
         stream.silentSince = nil
         // What was measured so far was another path.
-        if stream.trial != nil { stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3)) }
+        if stream.trial != nil {
+            stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3))
+        }
         stream.upAwaitsWindow = true
         stream.ownHighest = stream.down.front
         stream.ownFinished = false
