@@ -25,6 +25,10 @@ public struct Readiness: OptionSet, Sendable {
 /// Time is cut into turns: one wait, then the handlers of the timers that are due and of all the descriptors
 /// that were ready, each once, then the `afterEvents` handlers. So these see the work of many sources at
 /// once and yet are never starved by a busy one, and a turn costs one system call, its timers included.
+///
+/// Not sd-event's: that waits once more for each source that was ready and sets a timer descriptor at each
+/// change of the earliest deadline, which was 40 of the 169 µs of a one-byte exchange. Nor libuv's, whose
+/// timers count milliseconds where pacing needs microseconds.
 public final class EventLoop {
     private let poller: Poller
     private var signals: [Int32: (watch: Watch, descriptor: Int32)] = [:]
