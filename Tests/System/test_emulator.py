@@ -95,7 +95,7 @@ class OneLink(EmulatorCase):
         self.assertAlmostEqual(median_of(lambda: self.rate(mbps=10)), 5, delta=0.15)
 
     def test_changes_can_be_planned(self):
-        self.network.emulator.tell("clear")
+        self.network.emulator.tell("zero")
         with concurrent.futures.ThreadPoolExecutor() as pool:
             echoes = pool.submit(self.round_trips, 300)
             wait_until(lambda: self.down()["in_packets"], "the first echo")
@@ -103,13 +103,21 @@ class OneLink(EmulatorCase):
         # 0.2 s of 1.2, and what was on its way; the probe catches up where the machine held it up.
         self.assertIn(len(echoes.result()), range(200, 271))
 
+    def test_counting_from_zero_loses_nothing(self):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            echoes = pool.submit(self.round_trips, 300)
+            wait_until(lambda: self.down()["in_packets"], "the first echo")
+            for _ in range(20):
+                self.network.emulator.tell("zero")
+            self.assertEqual(len(echoes.result()), 300)
+
     def test_round_trip(self):
         times = median_of(lambda: statistics.median(self.round_trips(50)))
         self.assertGreaterEqual(times, 40)
         self.assertLess(times, 41)
 
     def test_the_queue_drops_at_its_limit_and_delays_by_it(self):
-        self.network.emulator.tell("set a down queue=30000", "clear")
+        self.network.emulator.tell("set a down queue=30000", "zero")
         count, seconds, _ = self.send(100, 1000, 0)
         # 30 fit when the first comes; some leave while the burst is read.
         self.assertGreaterEqual(count, 30)
@@ -120,7 +128,7 @@ class OneLink(EmulatorCase):
         self.assertGreaterEqual(seconds, (count - 1) * 8000 / 20e6 - 0.001)
 
     def test_loss(self):
-        self.network.emulator.tell("set a down rate=1000 loss=2 queue=100000000", "clear")
+        self.network.emulator.tell("set a down rate=1000 loss=2 queue=100000000", "zero")
         sent = 8000
         count, _, _ = self.send(sent, 200, 40)
         expected, spread = sent * 0.02, math.sqrt(sent * 0.02 * 0.98)
@@ -156,7 +164,7 @@ class OneLink(EmulatorCase):
 
     def test_large_segments_are_packets_on_the_link(self):
         """TCP gives its device segments of 64 KB where it can; the link counts packets of its MTU."""
-        self.network.emulator.tell("clear")
+        self.network.emulator.tell("zero")
         self.send_tcp(1 << 20)
         counts = self.down()
         self.assertLessEqual(counts["out_bytes"] / counts["out_packets"], 1500)

@@ -143,11 +143,11 @@ static void print_counts(struct emulator *emulator, int64_t now, bool series)
     fflush(stdout);
 }
 
-static void clear(struct emulator *emulator, int64_t now)
+static void zero(struct emulator *emulator, int64_t now)
 {
     for (int i = 0; i < emulator->count; i++) {
-        line_clear(&emulator->links[i].lines[UP]);
-        line_clear(&emulator->links[i].lines[DOWN]);
+        line_zero(&emulator->links[i].lines[UP]);
+        line_zero(&emulator->links[i].lines[DOWN]);
     }
     emulator->begun = now;
 }
@@ -185,8 +185,8 @@ void command(struct emulator *emulator, char *text, int64_t now, bool answer)
         problem = plan(emulator, rest, now);
     } else if (strcmp(verb, "forget") == 0) {
         emulator->planned = 0;
-    } else if (strcmp(verb, "clear") == 0) {
-        clear(emulator, now);
+    } else if (strcmp(verb, "zero") == 0) {
+        zero(emulator, now);
     } else if (answer && (strcmp(verb, "stats") == 0 || strcmp(verb, "series") == 0)) {
         print_counts(emulator, now, strcmp(verb, "series") == 0);
         return;

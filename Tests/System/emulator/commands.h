@@ -6,9 +6,9 @@
      restore LINK up|down|both
      after MS COMMAND                     does it that much later; answered at once
      forget                               drops everything that `after` planned
-     clear                                drops the packets on the way, counts from zero
+     zero                                 counts from zero; what is on its way stays
      stats                                counts
-     series                               counts, and the bytes that came out in each 10 ms since `clear`
+     series                               counts, and the bytes that came out in each 10 ms since `zero`
 */
 #ifndef KWIK_EMULATOR_COMMANDS_H
 #define KWIK_EMULATOR_COMMANDS_H

@@ -56,13 +56,6 @@ static struct packet *pop(struct fifo *fifo)
     return packet;
 }
 
-static void drain(struct fifo *fifo)
-{
-    while (fifo->head) {
-        packet_free(pop(fifo));
-    }
-}
-
 /* Uniform in [0, 1). xorshift64*. */
 static double draw(struct line *line)
 {
@@ -230,13 +223,10 @@ int64_t line_next(const struct line *line)
     return line->flying.head ? line->flying.head->at : NEVER;
 }
 
-void line_clear(struct line *line)
+void line_zero(struct line *line)
 {
     struct pipe *pipe = line->pipe;
-    drain(&pipe->waiting);
-    drain(&line->flying);
-    pipe->backlog = pipe->peak = pipe->head_leaves = pipe->free_at = 0;
-    line->last_out = 0;
+    pipe->peak = pipe->backlog;
     memset(&line->counts, 0, sizeof line->counts);
     memset(line->bins, 0, sizeof line->bins);
 }

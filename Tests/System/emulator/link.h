@@ -75,7 +75,7 @@ void line_deliver(struct line *line, int64_t now, int64_t begun);
 int64_t pipe_next(struct pipe *pipe, int64_t now);
 int64_t line_next(const struct line *line);
 
-/* Forgets packets and counts, keeps the settings. */
-void line_clear(struct line *line);
+/* Counts from zero; settings stay, and so do the packets on their way. */
+void line_zero(struct line *line);
 
 #endif

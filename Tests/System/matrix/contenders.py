@@ -16,7 +16,7 @@ from matrix.network import EVERYWHERE
 from matrix.world import HTTP, MPTCP, UPLOAD
 
 # For what was sent before to be over.
-SETTLE_SECONDS = 0.3
+SETTLE_SECONDS = 0.5
 # A transfer is given up after this many times what the links need, and this more.
 PATIENCE, PATIENCE_SECONDS = 4, 15
 WARM_BYTES = 1024
@@ -48,7 +48,7 @@ class Measured:
         if not self.jitter:
             emulator.tell(*(f"set {link.name} both jitter=0" for link in cell.links))
         time.sleep(SETTLE_SECONDS)
-        emulator.tell("clear", *(cell.commands() if self.events else ()))
+        emulator.tell("zero", *(cell.commands() if self.events else ()))
         return self
 
     def __exit__(self, *_):

@@ -220,11 +220,14 @@ class Network:
                             str(10 + i), "congctl", name)
 
     def restore(self):
-        """Every link as its cell says, up, empty, and nothing planned."""
+        """Every link as its cell says, up, and nothing planned.
+
+        What is on its way stays: a probe of an idle path that is lost halves its congestion window, which
+        would be the harness's doing.
+        """
         self.emulator.tell("forget")
         for link in self.links:
             self.emulator.tell(link.settings(), f"restore {link.name} both")
-        self.emulator.tell("clear")
 
     def local(self, index):
         return f"10.77.{index}.1"
