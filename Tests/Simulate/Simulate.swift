@@ -106,16 +106,16 @@ struct Simulate {
                 }
                 let result = cell.run(
                     kind, seconds: Double(arguments.cells), seed: 1, tracing: arguments.traces)
-                let ofSum = (result.ofSum * 1_000).rounded() / 1_000
-                let ofBest = (result.ofBest * 1_000).rounded() / 1_000
                 print(
-                    "cell \(cell.name) \(kind.rawValue): of_sum=\(ofSum) of_best=\(ofBest)",
-                    result.violation ?? "")
+                    "cell \(cell.name) \(kind.rawValue): of_sum=\(short(result.ofSum))",
+                    "of_best=\(short(result.ofBest)) waste=\(short(result.waste))", result.violation ?? "")
                 isWhole = isWhole && result.violation == nil
             }
         }
         return isWhole
     }
+
+    private static func short(_ ratio: Double) -> Double { (ratio * 1_000).rounded() / 1_000 }
 }
 
 /// What many runs came to.

@@ -170,6 +170,11 @@ final class Network {
         }
     }
 
+    /// Bytes of packets that came out of the links.
+    var carried: (up: UInt64, down: UInt64) {
+        routes.reduce((0, 0)) { ($0.0 + $1.up.carried, $0.1 + $1.down.carried) }
+    }
+
     func server(_ id: ServerID) -> Server { servers[Int(id.value)] }
 
     func name(of path: PathID) -> PathName? { routes.first { $0.path == path }?.name }

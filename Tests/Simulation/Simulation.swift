@@ -12,6 +12,10 @@ public struct Outcome: Sendable {
     public var coverage = Coverage()
     /// The furthest that a gateway read its backend ahead of a program, in bytes.
     public var furthestAhead: UInt64 = 0
+    /// Bytes of packets that came out of the links, toward the servers and toward the client, until every
+    /// program was over.
+    public var carriedUp: UInt64 = 0
+    public var carriedDown: UInt64 = 0
     public var programs: [ProgramOutcome] = []
 }
 
@@ -98,6 +102,7 @@ public final class Simulation {
                 && (!scenario.faults.isEmpty || serverPrograms.allSatisfy(\.isOver))
         }
         judge()
+        let carried = network.carried
         if world.violation == nil {
             world.run(until: world.now + Simulation.settling) { false }
             let left = client.report.streams.count
@@ -107,7 +112,9 @@ public final class Simulation {
             world.run(until: world.now + Simulation.rest) { false }
             checkRest()
         }
-        let outcome = result()
+        var outcome = result()
+        outcome.carriedUp = carried.up
+        outcome.carriedDown = carried.down
         client.vanish()
         for server in network.servers { server.crash() }
         world.end()
