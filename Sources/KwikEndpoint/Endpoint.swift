@@ -46,6 +46,7 @@ public final class Endpoint {
     private var nextPath: UInt32 = 1
     private var turnCount = 0
     private var out: UnsafeMutableRawBufferPointer
+    let gathering = Gathering()
 
     /// One UDP socket with what it could not send yet.
     private final class Door {
@@ -153,23 +154,22 @@ public final class Endpoint {
         unsafe door.socket.receive(batches: Self.receiveBatches) { batch, segment, from, to, ecn in
             guard let remote = bytes(of: from), let local = bytes(of: to) else { return }
             // The datagrams of a batch are nearly always of one connection.
-            var lastID: ConnectionID?
-            var link: PathLink?
-            for start in stride(from: 0, to: batch.count, by: segment) {
-                let end = min(start + segment, batch.count)
-                let datagram = unsafe UnsafeRawBufferPointer(rebasing: batch[start..<end])
-                guard let id = unsafe ServerDoor.destination(of: datagram) else { continue }
-                if id != lastID {
-                    lastID = id
-                    link = routes[id]
+            var rest = unsafe batch
+            while rest.count > 0 {
+                let first = unsafe UnsafeRawBufferPointer(rebasing: rest.prefix(segment))
+                var taken = first.count
+                if let id = unsafe ServerDoor.destination(of: first) {
+                    if let link = routes[id] {
+                        taken = unsafe ServerDoor.run(of: rest, segment: segment)
+                        let run = unsafe UnsafeRawBufferPointer(rebasing: rest.prefix(taken))
+                        unsafe link.received(
+                            run, segment: segment, from: remote, to: local, ecn: ecn, now: now)
+                        touch(link)
+                    } else {
+                        unsafe onUnknown(first, from, to, door.socket)
+                    }
                 }
-                if let link {
-                    unsafe link.received(datagram, from: remote, to: local, ecn: ecn, now: now)
-                    touch(link)
-                } else {
-                    lastID = nil
-                    unsafe onUnknown(datagram, from, to, door.socket)
-                }
+                unsafe rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(taken))
             }
         }
     }

@@ -175,15 +175,17 @@ public final class PathLink {
 
     // MARK: From the transport
 
+    /// Datagrams of `segment` bytes behind each other, the last of which may be shorter.
     public func received(
-        _ datagram: UnsafeRawBufferPointer, from: SocketAddressBytes, to: SocketAddressBytes, ecn: UInt8,
-        now: Instant
+        _ datagrams: UnsafeRawBufferPointer, segment: Int, from: SocketAddressBytes, to: SocketAddressBytes,
+        ecn: UInt8, now: Instant
     ) {
         if isClosed { return }
         guarded { () throws(TransportError) in
-            let hasNews = unsafe try connection.receive(datagram, from: from, to: to, ecn: ecn, now: now) {
-                handle($0)
-            }
+            let hasNews = unsafe try connection.receive(
+                datagrams, segment: segment, gathering: endpoint.gathering, from: from, to: to, ecn: ecn,
+                now: now
+            ) { handle($0) }
             if hasNews { heard = true }
         }
     }

@@ -139,7 +139,8 @@ public final class Gateway {
             unadmitted.append(Newcomer(link: link, since: now))
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
             link.onClosed = { [unowned self, unowned link] error in self.closed(link, error) }
-            unsafe link.received(datagram, from: remote, to: local, ecn: 0, now: now)
+            unsafe link.received(
+                datagram, segment: datagram.count, from: remote, to: local, ecn: 0, now: now)
         } catch {
             log.write(.warning, "connection refused", [LogField("client", from), LogField("reason", error)])
         }

@@ -58,7 +58,7 @@ public struct SocketAddressBytes: Hashable, Sendable {
 public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     let storage: InlineBytes
 
-    /// Bytes in every id that this module makes.
+    /// Bytes in every id that this module makes: those of a UInt64.
     public static let ownLength = 8
     public static let maximumLength = 20
 

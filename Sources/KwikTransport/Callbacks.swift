@@ -66,7 +66,7 @@ enum Callbacks {
         unsafe table.recv_stream_data = { connection, flags, id, _, bytes, count, user, _ in
             let data = unsafe UnsafeRawBufferPointer(start: bytes, count: count)
             let finished = flags & NGTCP2_STREAM_DATA_FLAG_FIN != 0
-            unsafe connectionState(user)?.emit(.received(stream: id, data, finished: finished))
+            unsafe connectionState(user)?.received(id, data, finished: finished)
             unsafe ngtcp2_conn_extend_max_offset(connection, UInt64(count))
             return unsafe ngtcp2_conn_extend_max_stream_offset(connection, id, UInt64(count))
         }

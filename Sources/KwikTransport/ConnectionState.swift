@@ -15,6 +15,8 @@ final class ConnectionState {
     var session: TLSSession?
 
     var sink: ((TransportEvent) -> Void)?
+    /// Set while a batch of datagrams is taken.
+    var gathering: Gathering?
     /// What happened while no sink was there.
     private(set) var deferred: [TransportEvent] = []
     /// Set by a callback that failed.
@@ -45,8 +47,26 @@ final class ConnectionState {
 
     deinit { ready.removeAll() }
 
+    /// In-order bytes of a stream, which may be told together with those of other datagrams.
+    func received(_ id: Int64, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
+        if let gathering, !finished {
+            news &+= 1
+            if unsafe gathering.append(id, bytes) { return }
+            tellGathered()
+            if unsafe gathering.append(id, bytes) { return }
+        }
+        unsafe emit(.received(stream: id, bytes, finished: finished))
+    }
+
+    /// Events keep their order, so every other one comes after what was gathered before it.
+    func tellGathered() {
+        guard let gathering, gathering.count > 0, let sink else { return }
+        sink(unsafe .received(stream: gathering.stream, gathering.takeAll(), finished: false))
+    }
+
     func emit(_ event: TransportEvent) {
         news &+= 1
+        tellGathered()
         if let sink {
             sink(event)
         } else if case .received = event {
@@ -136,6 +156,9 @@ extension ConnectionState {
         stream.took(count, last: last)
         unsent -= count
     }
+
+    /// Whether another stream waits for its turn.
+    func isShared(_ stream: SendStream) -> Bool { stream === control || stream.next != nil }
 
     /// The stream has filled a datagram: the next one's turn.
     func rotate(_ stream: SendStream) {

@@ -3,26 +3,37 @@ public import KwikCore
 
 // Datagrams in and out, and time.
 extension QUICConnection {
-    /// Takes one datagram. `ecn`: the two bits it came with. Anything that is not the peer's is ignored.
-    /// Returns whether it told something new that only the peer can tell, such as bytes or that ours came:
+    /// Takes datagrams behind each other, each of `segment` bytes but the last, which may be shorter; nil: it
+    /// is one. `ecn`: the two bits they came with. Anything that is not the peer's is ignored. Bytes of
+    /// several datagrams are told together where there is a `gathering` for them.
+    ///
+    /// Returns whether they told something new that only the peer can tell, such as bytes or that ours came:
     /// anybody can send to a connection's ids, and send again what the peer has sent.
     @discardableResult
     public func receive(
-        _ datagram: UnsafeRawBufferPointer, from remote: SocketAddressBytes, to local: SocketAddressBytes,
-        ecn: UInt8, now: Instant, _ sink: (TransportEvent) -> Void
+        _ datagrams: UnsafeRawBufferPointer, segment: Int? = nil, gathering: Gathering? = nil,
+        from remote: SocketAddressBytes, to local: SocketAddressBytes, ecn: UInt8, now: Instant,
+        _ sink: (TransportEvent) -> Void
     ) throws(TransportError) -> Bool {
         try checkAlive()
         state.deliverDeferred(sink)
         // The library insists on a byte; UDP does not.
-        guard datagram.count > 0 else { return false }
+        guard datagrams.count > 0 else { return false }
+        let segment = segment ?? datagrams.count
+        precondition(segment > 0, "datagrams of no bytes")
         let before = state.news
         let status = withoutActuallyEscaping(sink) { sink in
             state.sink = sink
-            defer { state.sink = nil }
+            state.gathering = datagrams.count > segment ? gathering : nil
+            defer {
+                state.tellGathered()
+                state.gathering = nil
+                state.sink = nil
+            }
             return unsafe Self.withPath(local, remote) { path in
-                unsafe kwik_read_pkt(
-                    native, path, ecn, datagram.bindMemory(to: UInt8.self).baseAddress, datagram.count,
-                    now.nanoseconds)
+                unsafe kwik_read_packets(
+                    native, path, ecn, datagrams.bindMemory(to: UInt8.self).baseAddress, datagrams.count,
+                    segment, now.nanoseconds)
             }
         }
         if status != 0 { throw end(status) }
@@ -71,9 +82,11 @@ extension QUICConnection {
         let usual = unsafe ngtcp2_conn_get_path_max_tx_udp_payload_size(native)
         let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch, burst)
         let most = max(2, min(Self.batchCount, quantum / max(usual, 1)))
+        var supply = unsafe StreamSupply(vectors: vectors)
+        defer { settle(&supply) }
         while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= largestDatagram {
             var info = ngtcp2_pkt_info()
-            let length = try unsafe writeDatagram(base + batch.bytes, &info, now)
+            let length = try unsafe writeDatagram(base + batch.bytes, &info, &supply, now)
             if length == 0 { break }
             let moved = notePath()
             let ecn = UInt8(truncatingIfNeeded: info.ecn)
@@ -104,36 +117,31 @@ extension QUICConnection {
 
     /// One datagram, of as many streams as fit. 0: nothing to send, or not yet.
     private func writeDatagram(
-        _ packet: UnsafeMutableRawPointer, _ info: inout ngtcp2_pkt_info, _ now: Instant
+        _ packet: UnsafeMutableRawPointer, _ info: inout ngtcp2_pkt_info, _ supply: inout StreamSupply,
+        _ now: Instant
     ) throws(TransportError) -> Int {
         let bytes = unsafe packet.assumingMemoryBound(to: UInt8.self)
         while true {
             // Out of the connection's credit, streams must not be offered: only acknowledgements and the
             // like go.
             let hasCredit = unsafe ngtcp2_conn_get_max_data_left(native) > 0
-            let stream = hasCredit ? state.nextReady() : nil
-            var count = 0
-            var last = false
-            if let stream {
-                (count, last) = unsafe stream.gather(
-                    vectors, capacity: Self.vectorCount, limit: largestDatagram)
-            }
-            let flags =
-                stream == nil
-                ? 0 : NGTCP2_WRITE_STREAM_FLAG_MORE | (last ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0)
-            var offered = 0
-            for index in 0..<count { offered += unsafe vectors[index].len }
+            if !hasCredit { settle(&supply) } else if supply.isEmpty { replenish(&supply) }
             var taken = -1
             let written = unsafe kwik_writev_stream(
-                native, path, &info, bytes, largestDatagram, &taken, flags, stream?.id ?? -1, vectors, count,
-                now.nanoseconds)
-            if let stream, taken >= 0 { state.took(stream, taken, last: last && taken == offered) }
+                native, path, &info, bytes, largestDatagram, &taken, supply.flags, supply.id, supply.next,
+                supply.count, now.nanoseconds)
+            if taken >= 0 { supply.took(taken) }
             if written >= 0 {
-                if let stream, taken > 0 { state.rotate(stream) }
+                if taken > 0, supply.isShared, let stream = supply.stream {
+                    settle(&supply)
+                    state.rotate(stream)
+                }
                 return written
             }
+            if Int32(written) == NGTCP2_ERR_WRITE_MORE { continue }
+            let stream = supply.stream
+            settle(&supply)
             switch Int32(written) {
-            case NGTCP2_ERR_WRITE_MORE: continue
             case NGTCP2_ERR_STREAM_DATA_BLOCKED: stream?.isBlocked = true
             case NGTCP2_ERR_STREAM_SHUT_WR: if let stream { state.refused(stream) }
             case NGTCP2_ERR_STREAM_NOT_FOUND: if let stream { state.shut(stream) }
@@ -142,8 +150,29 @@ extension QUICConnection {
         }
     }
 
+    /// The bytes of the stream whose turn it is: as many as a batch may take if no other one waits, a
+    /// datagram's if streams take turns.
+    private func replenish(_ supply: inout StreamSupply) {
+        settle(&supply)
+        guard let stream = state.nextReady() else { return }
+        let isShared = state.isShared(stream)
+        supply.take(
+            stream, capacity: Self.vectorCount, limit: isShared ? largestDatagram : Self.largestBatch,
+            isShared: isShared)
+    }
+
+    /// Tells the stream what the library has taken of it.
+    private func settle(_ supply: inout StreamSupply) {
+        guard let stream = supply.stream else { return }
+        if supply.taken > 0 || supply.isFinished {
+            state.took(stream, supply.taken, last: supply.isFinished)
+        }
+        unsafe supply = StreamSupply(vectors: vectors)
+    }
+
     /// Takes over the addresses of the datagram just written. True: they differ from the last one's.
     private func notePath() -> Bool {
+        guard unsafe kwik_path_moved(path, lastPath) != 0 else { return false }
         let to = unsafe path.pointee.path.remote
         let from = unsafe path.pointee.path.local
         let remoteBytes = unsafe UnsafeRawBufferPointer(start: to.addr, count: Int(to.addrlen))

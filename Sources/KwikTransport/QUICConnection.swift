@@ -15,6 +15,8 @@ public final class QUICConnection {
     /// Where the library puts the addresses of a datagram, and room for the vectors of a write.
     let path: UnsafeMutablePointer<ngtcp2_path_storage>
     let vectors: UnsafeMutablePointer<ngtcp2_vec>
+    /// The addresses of the datagram before.
+    let lastPath: UnsafeMutablePointer<ngtcp2_path_storage>
     static let vectorCount = 16
 
     var local: SocketAddressBytes
@@ -129,6 +131,8 @@ public final class QUICConnection {
         largestDatagram = settings.maximumUDPPayload
         unsafe path = .allocate(capacity: 1)
         unsafe ngtcp2_path_storage_zero(path)
+        unsafe lastPath = .allocate(capacity: 1)
+        unsafe ngtcp2_path_storage_zero(lastPath)
         unsafe vectors = .allocate(capacity: Self.vectorCount)
     }
 
@@ -136,6 +140,7 @@ public final class QUICConnection {
         // Before the slices and the session, into both of which it points.
         unsafe ngtcp2_conn_del(native)
         unsafe path.deallocate()
+        unsafe lastPath.deallocate()
         unsafe vectors.deallocate()
     }
 

@@ -10,8 +10,10 @@ final class SendStream {
     /// [0, first): released. [first, cursor): handed to the library. [cursor, end): not yet.
     private var slices: [ChunkSlice?] = []
     private var first = 0
-    /// Stream offset of the first byte of `slices[first]`.
+    /// Stream offset of the first byte of `slices[first]`, and of the byte behind its last one: `max` if
+    /// there is no such slice.
     private var firstOffset: UInt64 = 0
+    private var firstEnd = UInt64.max
     private var cursor = 0
     /// Bytes of `slices[cursor]` that were handed over.
     private var cursorTaken = 0
@@ -33,6 +35,7 @@ final class SendStream {
 
     func append(_ slice: ChunkSlice) {
         slices.append(slice)
+        if firstEnd == .max { firstEnd = firstOffset + UInt64(slice.count) }
         unsent += slice.count
     }
 
@@ -48,7 +51,7 @@ final class SendStream {
     /// Points `vectors` at the next bytes, up to `limit` of them. `last`: they end the stream.
     func gather(
         _ vectors: UnsafeMutablePointer<ngtcp2_vec>, capacity: Int, limit: Int
-    ) -> (count: Int, last: Bool) {
+    ) -> (count: Int, bytes: Int, last: Bool) {
         var count = 0
         var bytes = 0
         var skipped = cursorTaken
@@ -64,7 +67,7 @@ final class SendStream {
             index += 1
             skipped = 0
         }
-        return (count, finishing && bytes == unsent)
+        return (count, bytes, finishing && bytes == unsent)
     }
 
     /// The library took the next `count` bytes, and FIN if `last`.
@@ -80,16 +83,73 @@ final class SendStream {
 
     /// Every byte below `offset` is acknowledged.
     func acknowledged(below offset: UInt64) {
-        while first < cursor, let slice = slices[first], firstOffset + UInt64(slice.count) <= offset {
-            firstOffset += UInt64(slice.count)
+        if offset < firstEnd { return }
+        while first < cursor, firstEnd <= offset {
+            firstOffset = firstEnd
             slices[first] = nil
             first += 1
+            let next = first < slices.count ? slices[first] : nil
+            firstEnd = next.map { firstOffset + UInt64($0.count) } ?? .max
         }
         // Amortized: each slice is moved at most once for each one that left.
         if first >= 32, first * 2 >= slices.count {
             slices.removeFirst(first)
             cursor -= first
             first = 0
+        }
+    }
+}
+
+/// What a batch of datagrams takes from one stream: pointed at once, handed to the library datagram by
+/// datagram, and told to the stream when the batch or its turn is over.
+@safe
+struct StreamSupply {
+    private(set) var stream: SendStream?
+    /// The vectors not taken yet, the first from its first byte not taken on.
+    private(set) var next: UnsafeMutablePointer<ngtcp2_vec>
+    private(set) var count = 0
+    private var bytes = 0
+    /// The stream's half ends with these bytes.
+    private var isLast = false
+    /// Other streams may have something for the next datagram.
+    private(set) var isShared = false
+    private(set) var taken = 0
+    /// The library has taken all, and FIN.
+    private(set) var isFinished = false
+
+    /// None of any stream. `vectors`: room for what `take` points at.
+    init(vectors: UnsafeMutablePointer<ngtcp2_vec>) { unsafe next = vectors }
+
+    mutating func take(_ stream: SendStream, capacity: Int, limit: Int, isShared: Bool) {
+        (count, bytes, isLast) = unsafe stream.gather(next, capacity: capacity, limit: limit)
+        self.stream = stream
+        self.isShared = isShared
+    }
+
+    /// Nothing is left to hand over, not even FIN.
+    var isEmpty: Bool { bytes == 0 && (!isLast || isFinished) }
+
+    var id: Int64 { stream?.id ?? -1 }
+
+    var flags: UInt32 {
+        if stream == nil { return 0 }
+        return NGTCP2_WRITE_STREAM_FLAG_MORE | (isLast ? NGTCP2_WRITE_STREAM_FLAG_FIN : 0)
+    }
+
+    mutating func took(_ length: Int) {
+        taken += length
+        bytes -= length
+        isFinished = isLast && bytes == 0
+        var rest = length
+        while rest > 0 {
+            let piece = min(rest, unsafe next.pointee.len)
+            unsafe next.pointee.base += piece
+            unsafe next.pointee.len -= piece
+            rest -= piece
+            if unsafe next.pointee.len == 0 {
+                unsafe next += 1
+                count -= 1
+            }
         }
     }
 }

@@ -38,6 +38,20 @@ public final class ServerDoor {
         self.secret = secret
     }
 
+    /// How many bytes of a batch, at least the first datagram's, are of datagrams that are for the same
+    /// connection: those whose ids, of 8 bytes, are the first one's. Each has `segment` bytes but the last.
+    public static func run(of batch: UnsafeRawBufferPointer, segment: Int) -> Int {
+        let end = 1 + ConnectionID.ownLength
+        func id(_ at: Int) -> UInt64? {
+            guard batch.count - at >= end, unsafe batch[at] & 0x80 == 0 else { return nil }
+            return unsafe batch.loadUnaligned(fromByteOffset: at + 1, as: UInt64.self)
+        }
+        guard let first = id(0) else { return min(segment, batch.count) }
+        var at = segment
+        while id(at) == first { at += segment }
+        return min(at, batch.count)
+    }
+
     /// The id by which to look up the connection that a datagram is for; nil: no QUIC.
     public static func destination(of datagram: UnsafeRawBufferPointer) -> ConnectionID? {
         guard datagram.count > ConnectionID.ownLength else { return nil }

@@ -82,6 +82,8 @@ final class Pair {
     var rebound: SocketAddressBytes?
     /// Bytes in each direction and turn.
     var limit = Int.max
+    /// What arrives at once is taken as one batch, as the kernel joins datagrams.
+    var gathering: Gathering?
     private var chance: Chance
     private let identity: ServerIdentity
     private let serverSettings: TransportSettings
@@ -95,6 +97,8 @@ final class Pair {
         var toServer: Bool
         var bytes: [UInt8]
         var ecn: UInt8
+        /// More than the first of several datagrams: as many bytes as each has but the last.
+        var segment: Int?
     }
 
     static func address(_ last: UInt8, port: UInt16) throws -> SocketAddressBytes {
@@ -141,7 +145,7 @@ final class Pair {
             now = max(now, next)
             while let datagram = flying.last, datagram.arrival <= now {
                 flying.removeLast()
-                try deliver(datagram)
+                try deliver(gathering == nil ? datagram : joined(datagram))
             }
             expire(client, toServer: true)
             expire(server, toServer: false)
@@ -186,6 +190,21 @@ final class Pair {
         }
     }
 
+    /// The datagram with those behind it that the kernel would join to it.
+    private func joined(_ first: Datagram) -> Datagram {
+        var batch = first
+        let segment = first.bytes.count
+        batch.segment = segment
+        while segment > 0, let next = flying.last, next.arrival <= now, next.toServer == first.toServer,
+            next.ecn == first.ecn, next.bytes.count <= segment, batch.bytes.count % segment == 0,
+            batch.bytes.count + next.bytes.count <= 65_536
+        {
+            batch.bytes += next.bytes
+            flying.removeLast()
+        }
+        return batch
+    }
+
     private func deliver(_ datagram: Datagram) throws {
         let end = datagram.toServer ? server : client
         let other = datagram.toServer ? client : server
@@ -195,7 +214,8 @@ final class Pair {
         unsafe datagram.bytes.withUnsafeBytes { bytes in
             do throws(TransportError) {
                 try unsafe connection.receive(
-                    bytes, from: source, to: end.address, ecn: datagram.ecn, now: now, end.note)
+                    bytes, segment: datagram.segment, gathering: gathering, from: source,
+                    to: end.address, ecn: datagram.ecn, now: now, end.note)
             } catch {
                 fail(end, error, !datagram.toServer)
             }

@@ -34,6 +34,49 @@ import Testing
         try exchange(pair, streams: 3, size: 300_000)
     }
 
+    @Test(arguments: [1, 2, 3])
+    func `batches of datagrams bring the same bytes, whatever else happens`(seed: UInt64) throws {
+        let pair = try Pair(seed: seed)
+        pair.gathering = Gathering()
+        pair.weather = Weather(loss: 1, duplication: 2, reordering: 5)
+        try exchange(pair, streams: 3, size: 300_000)
+    }
+
+    @Test func `what a batch brings for one stream is told at once, and its end with it`() throws {
+        let pair = try Pair()
+        try pair.handshake()
+        pair.gathering = Gathering()
+        try exchangeOne(pair, size: 1 << 20)
+        let datagrams = pair.server.batches.reduce(0) { $0 + $1.count }
+        #expect(datagrams > 700)
+        #expect(pair.client.order.count < datagrams / 5)
+    }
+
+    private func exchangeOne(_ pair: Pair, size: Int) throws {
+        let bytes = pattern(size, salt: 9)
+        let stream = try #require(pair.server.connection).transmit(bytes)
+        try #require(try pair.run { pair.client.finished.contains(stream) })
+        #expect(pair.client.received[stream] == bytes)
+    }
+
+    @Test func `a batch of datagrams is cut where another connection's begin`() {
+        let own = [UInt8](repeating: 7, count: ConnectionID.ownLength)
+        let other: [UInt8] = own.dropLast() + [8]
+        func run(_ datagrams: [[UInt8]]) -> Int {
+            unsafe datagrams.flatMap { $0 }.withUnsafeBytes { unsafe ServerDoor.run(of: $0, segment: 20) }
+        }
+        func short(_ id: [UInt8], _ count: Int = 20) -> [UInt8] {
+            [0x40] + id + [UInt8](repeating: 1, count: count - 1 - id.count)
+        }
+        let long: [UInt8] = [0xc0] + short(own).dropFirst()
+        #expect(run([short(own), short(own), short(own, 12)]) == 52)
+        #expect(run([short(own), short(own), short(other)]) == 40)
+        #expect(run([short(own), long, short(own)]) == 20)
+        #expect(run([long, short(own)]) == 20)
+        #expect(run([short(own), [0x40, 7, 7]]) == 20)
+        #expect(run([[0x40, 7, 7]]) == 3)
+    }
+
     @Test func `bbr2 carries as well`() throws {
         var settings = TransportSettings()
         settings.congestionControl = .bbr2

@@ -46,10 +46,25 @@ static inline int kwik_server_new(ngtcp2_conn **connection, const ngtcp2_cid *dc
                                   user_data);
 }
 
-static inline int kwik_read_pkt(ngtcp2_conn *connection, const ngtcp2_path *path, uint8_t ecn,
-                                const uint8_t *packet, size_t length, ngtcp2_tstamp now) {
+/// Datagrams behind each other, of `segment` bytes but the last. Stops at the first that is an error.
+static inline int kwik_read_packets(ngtcp2_conn *connection, const ngtcp2_path *path, uint8_t ecn,
+                                    const uint8_t *bytes, size_t count, size_t segment,
+                                    ngtcp2_tstamp now) {
     ngtcp2_pkt_info info = {.ecn = ecn};
-    return ngtcp2_conn_read_pkt(connection, path, &info, packet, length, now);
+    int status = 0;
+    for (size_t at = 0; at < count && status == 0; at += segment) {
+        size_t length = count - at < segment ? count - at : segment;
+        status = ngtcp2_conn_read_pkt(connection, path, &info, bytes + at, length, now);
+    }
+    return status;
+}
+
+/// Whether the addresses differ from the last ones, which they then become.
+static inline int kwik_path_moved(const ngtcp2_path_storage *now, ngtcp2_path_storage *last) {
+    if (ngtcp2_path_eq(&now->path, &last->path))
+        return 0;
+    ngtcp2_path_copy(&last->path, &now->path);
+    return 1;
 }
 
 static inline ngtcp2_ssize kwik_writev_stream(ngtcp2_conn *connection, ngtcp2_path_storage *path,
