@@ -52,6 +52,8 @@ public final class Endpoint {
     private final class Door {
         let socket: UDPSocket
         var watch: Watch?
+        /// A client's path has its socket to itself, and no connection id.
+        var link: PathLink?
         /// Datagrams that the socket's buffer had no room for, and where they go.
         var stalled: Stalled?
 
@@ -119,9 +121,13 @@ public final class Endpoint {
             isClient: isClient, endpoint: self)
         nextPath += 1
         links.append(link)
-        for id in connection.sourceConnectionIDs { routes[id] = link }
-        connection.onConnectionID = { [unowned self, unowned link] id, added in
-            self.routes[id] = added ? link : nil
+        if isClient {
+            doors.first { $0.socket === socket }?.link = link
+        } else {
+            for id in connection.sourceConnectionIDs { routes[id] = link }
+            connection.onConnectionID = { [unowned self, unowned link] id, added in
+                self.routes[id] = added ? link : nil
+            }
         }
         touch(link)
         return link
@@ -132,6 +138,7 @@ public final class Endpoint {
 
     func forget(_ link: PathLink) {
         links.removeAll { $0 === link }
+        for door in doors where door.link === link { door.link = nil }
         link.connection.onConnectionID = nil
         for (id, target) in routes where target === link { routes[id] = nil }
     }
@@ -153,6 +160,11 @@ public final class Endpoint {
     private func receive(_ door: Door) {
         unsafe door.socket.receive(batches: Self.receiveBatches) { batch, segment, from, to, ecn in
             guard let remote = bytes(of: from), let local = bytes(of: to) else { return }
+            if let link = door.link {
+                unsafe link.received(batch, segment: segment, from: remote, to: local, ecn: ecn, now: now)
+                touch(link)
+                return
+            }
             // The datagrams of a batch are nearly always of one connection.
             var rest = unsafe batch
             while rest.count > 0 {

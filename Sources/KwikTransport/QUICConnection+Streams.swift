@@ -82,8 +82,8 @@ extension QUICConnection {
         state.isHandshakeDone ? session.export(label: label, context: context, length: length) : nil
     }
 
-    /// The ids by which the peer's datagrams are known now. At a server that is also the client's first
-    /// choice, until the handshake is done.
+    /// The ids by which the peer's datagrams are known now; at a client the one of no bytes. At a server that
+    /// is also the client's first choice, until the handshake is done.
     public var sourceConnectionIDs: [ConnectionID] {
         let count = unsafe ngtcp2_conn_get_num_scid(native)
         var ids = [ngtcp2_cid](repeating: ngtcp2_cid(), count: count)

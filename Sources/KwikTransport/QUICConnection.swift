@@ -29,7 +29,8 @@ public final class QUICConnection {
     var closeSent = false
     let largestDatagram: Int
 
-    /// The client's end. `serverName`: a host name or an address in text, for which the certificate must be
+    /// The client's end. It has no connection id: what comes to `local` must be this connection's alone.
+    /// `serverName`: a host name or an address in text, for which the certificate must be
     /// valid; `pin`: SHA-256 of its SubjectPublicKeyInfo, checked beside the chain. Nothing is sent before
     /// `write`.
     ///
@@ -49,7 +50,8 @@ public final class QUICConnection {
         let session = try TLSSession.client(
             trust: trust, serverName: serverName, settings: settings, state: state)
         var destination = Self.randomID(18)
-        var source = Self.randomID(ConnectionID.ownLength)
+        // None (RFC 9000 §5.1): eight bytes less in every datagram of a download.
+        var source = ngtcp2_cid()
         let native = unsafe try make(state, session, local, remote, settings, now) {
             connection, path, callbacks, library, parameters, user in
             unsafe kwik_client_new(
