@@ -37,8 +37,33 @@ extension QUICConnection {
             }
         }
         if status != 0 { throw end(status) }
-        return state.news != before
+        guard state.news != before else { return false }
+        let silence = now - heardAt
+        heardAt = now
+        if silence > Self.longSilence { try probeAgain(now) }
+        return true
     }
+
+    /// Sends the probe that is due later (RFC 9002 §6.2) with the next `write`: the silence for which its
+    /// timer backed off is over, and what is lost shows only once something newer is acknowledged. Without
+    /// this a path stays unused after a blackout for as long as that took, in the worst case.
+    private func probeAgain(_ now: Instant) throws(TransportError) {
+        var stat = ngtcp2_conn_stat()
+        unsafe kwik_get_conn_stat(native, &stat)
+        let timer = stat.loss_detection_timer
+        let usual = unsafe ngtcp2_conn_get_pto(native)
+        guard stat.pto_count > 0, stat.bytes_in_flight > 0, timer > now.nanoseconds + usual,
+            timer < (now + Self.longestWait).nanoseconds
+        else { return }
+        // There is no other door to the timer than the time it is set for.
+        let status = unsafe ngtcp2_conn_handle_expiry(native, timer)
+        if status != 0 { throw end(status) }
+    }
+
+    /// Longer than between acknowledgements.
+    private static let longSilence = Interval.milliseconds(50)
+    /// Far below what idle connections live.
+    private static let longestWait = Interval.seconds(5)
 
     /// When `expire` and then `write` must be called at the latest, if nothing else happens. May be in the
     /// past.
@@ -46,7 +71,9 @@ extension QUICConnection {
         if ended != nil || closeSent { return nil }
         if heldBack != nil || !state.deferred.isEmpty { return Instant(nanoseconds: 0) }
         let expiry = unsafe ngtcp2_conn_get_expiry(native)
-        return expiry == .max ? nil : Instant(nanoseconds: expiry)
+        let due = expiry == .max ? nil : Instant(nanoseconds: expiry)
+        guard let pacedUntil else { return due }
+        return due.map { min($0, pacedUntil) } ?? pacedUntil
     }
 
     /// Loss detection, acknowledgements, idle and handshake timeouts. Call `write` after it.
@@ -80,8 +107,9 @@ extension QUICConnection {
             return batch
         }
         let usual = unsafe ngtcp2_conn_get_path_max_tx_udp_payload_size(native)
-        let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch, burst)
-        let most = max(2, min(Self.batchCount, quantum / max(usual, 1)))
+        let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch)
+        let most = max(1, min(Self.batchCount, quantum / max(usual, 1)))
+        let limit = min(limit, paced(usual, now))
         var supply = unsafe StreamSupply(vectors: vectors)
         defer { settle(&supply) }
         while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= largestDatagram {
@@ -100,15 +128,24 @@ extension QUICConnection {
             // purpose.
             if length < batch.segment || length > usual { break }
         }
-        if batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
+        if pacer == nil, batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
+        pacer?.sent(batch.bytes)
         return batch
     }
 
-    /// Bytes that may leave back to back: what the path takes in a millisecond. A whole congestion window at
-    /// once queues up at the bottleneck, and the library's HyStart takes that for the end of slow start.
-    private var burst: Int {
-        let sample = sample
-        return Int(Double(sample.congestionWindow) / max(sample.srtt.seconds, 0.000_1) * 0.001)
+    /// Bytes that may leave now. With BBR the library paces by the rate that it measured.
+    private func paced(_ datagram: Int, _ now: Instant) -> Int {
+        pacedUntil = nil
+        guard state.isHandshakeDone, pacer != nil else { return .max }
+        var stat = ngtcp2_conn_stat()
+        unsafe kwik_get_conn_stat(native, &stat)
+        guard stat.min_rtt >= UInt64(Pacer.leastRoundTrip.nanoseconds) else { return .max }
+        pacer?.fill(
+            window: stat.cwnd, srtt: Interval(nanoseconds: Int64(clamping: stat.smoothed_rtt)),
+            isSlowStart: stat.cwnd < stat.ssthresh, datagram: datagram, now: now)
+        guard let pacer else { return .max }
+        if pacer.room <= 0 { pacedUntil = pacer.ready }
+        return pacer.room
     }
 
     /// What UDP_SEGMENT takes: datagrams, and bytes in all.

@@ -28,6 +28,12 @@ public final class QUICConnection {
     var endCode: Int32 = 0
     var closeSent = false
     let largestDatagram: Int
+    /// When `receive` last had news.
+    var heardAt = Instant(nanoseconds: 0)
+    /// nil: the library's congestion control paces itself.
+    var pacer: Pacer?
+    /// When the pacer lets more go, if that is what kept `write` from giving it.
+    var pacedUntil: Instant?
 
     /// The client's end. It has no connection id: what comes to `local` must be this connection's alone.
     /// `serverName`: a host name or an address in text, for which the certificate must be
@@ -131,6 +137,7 @@ public final class QUICConnection {
         self.local = local
         self.remote = remote
         largestDatagram = settings.maximumUDPPayload
+        pacer = settings.congestionControl == .cubic ? Pacer() : nil
         unsafe path = .allocate(capacity: 1)
         unsafe ngtcp2_path_storage_zero(path)
         unsafe lastPath = .allocate(capacity: 1)
@@ -183,6 +190,7 @@ extension TransportSettings {
         unsafe settings.initial_rtt = UInt64(initialRoundTrip.nanoseconds)
         unsafe settings.handshake_timeout = UInt64(handshakeTimeout.nanoseconds)
         unsafe settings.max_tx_udp_payload_size = maximumUDPPayload
+        unsafe settings.ack_thresh = acknowledgementThreshold
         var parameters = unsafe ngtcp2_transport_params()
         unsafe kwik_transport_params_default(&parameters)
         unsafe parameters.initial_max_data = connectionWindow

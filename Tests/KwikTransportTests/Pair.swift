@@ -41,6 +41,8 @@ final class End {
     var handshakeDone = false
     var error: TransportError?
     var batches: [Batch] = []
+    /// Bytes by the instant at which they left.
+    var sent: [Instant: Int] = [:]
     var known: Set<ConnectionID> = []
     var lastDatagram: [UInt8] = []
 
@@ -164,6 +166,7 @@ final class Pair {
                     let batch = try unsafe connection.write(into: buffer, limit: limit, now: now)
                     if batch.count == 0 { return }
                     end.batches.append(batch)
+                    end.sent[now, default: 0] += batch.bytes
                     unsafe launch(batch, UnsafeRawBufferPointer(buffer), toServer)
                 }
             } catch {
