@@ -163,7 +163,9 @@ extension ClientSession {
         if stream.isSettled || (stream.ownFinished && stream.own.map { channels[$0] == nil } ?? false) {
             release(stream)
         } else if case .open = stream.phase {
-            if stream.finSent, !stream.upAwaitsWindow, stream.own != nil {
+            // What is not acknowledged may have to go out once more, for as long as it gets on.
+            let isDelivered = stream.finSent && stream.upAcknowledged == stream.up.produced
+            if isDelivered, !stream.upAwaitsWindow, stream.own != nil {
                 stream.phase = .lingering(until: now + Tuning.linger)
             } else {
                 stream.closing = stream.closing ?? now + patience(stream)

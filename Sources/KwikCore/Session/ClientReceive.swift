@@ -262,6 +262,7 @@ extension ClientSession {
         }
         // What came by an earlier channel may be acknowledged on this one.
         stream.upSent = max(stream.upSent, read)
+        if stream.closing != nil, read > stream.upAcknowledged { stream.closing = now + patience(stream) }
         stream.upAcknowledged = max(stream.upAcknowledged, read)
         stream.flights.acknowledged(stream.upAcknowledged)
         stream.upMaximum = max(stream.upMaximum, maximum)

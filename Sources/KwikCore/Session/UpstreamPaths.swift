@@ -166,8 +166,6 @@ extension ClientSession {
         stream.sides.removeAll { $0 == channel }
         if channels.removeValue(forKey: channel) != nil { out.append(.abandon(channel, .none)) }
         stream.flights.withdraw(channel.path)
-        // What a program left behind may not have arrived.
-        if case .lingering = stream.phase, !stream.flights.again.isEmpty { stream.phase = .open }
         activate(stream)
     }
 }
