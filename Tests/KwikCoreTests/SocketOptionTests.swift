@@ -217,6 +217,16 @@ extension ClientWorld {
         #expect(world.windows(channel(4)).last == 17_000)
     }
 
+    @Test func aSendBufferMadeSmallerThanWhatIsHereStopsNoGateway() throws {
+        let world = GatewayWorld()
+        world.up()
+        world.backendsRead = false
+        world.open(channel(4), StreamID(0))
+        world.data(channel(4), at: 0, [UInt8](repeating: 1, count: 12_000))
+        world.receive(channel(4), .option(sendBuffer(8_000)))
+        #expect(world.frames(channel(4)).last == .window(read: 12_000, maximum: 12_000))
+    }
+
     @Test func aGatewaysCreditGrowsByWhatItsBackendTakes() throws {
         let world = GatewayWorld()
         world.up()

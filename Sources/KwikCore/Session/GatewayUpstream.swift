@@ -109,9 +109,10 @@ extension GatewaySession {
         guard let main = stream.main, stream.isConnected else { return }
         let maximum = stream.reassembler.read + upstreamShare(stream)
         stream.granted = max(stream.granted, maximum)
-        // Less than was granted takes nothing back; the client learns by it what the backend has taken.
-        stream.told = stream.sendBuffer == nil ? stream.granted : maximum
         stream.announced = stream.reassembler.front
+        // Less than was granted takes nothing back; the client learns by it what the backend has taken. What
+        // is here may be more than a buffer that the program has made smaller since.
+        stream.told = stream.sendBuffer == nil ? stream.granted : max(maximum, stream.announced)
         send(.window(read: stream.announced, maximum: stream.told), on: main)
     }
 
