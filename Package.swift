@@ -83,6 +83,7 @@ let package = Package(
         tests("KwikTransportTests", ["KwikTransport", "KwikCore"]),
         tests("KwikControlTests", ["KwikControl", "KwikCore"]),
         tests("KwikConfigurationTests", ["KwikConfiguration", "KwikCore"]),
+        tests("KwikEndpointTests", ["KwikEndpoint", "KwikLinux", "KwikCore"]),
         tests("KwikGatewayTests", [
             "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikConfiguration",
             "KwikControl", "KwikTelemetry", "KwikTransport",

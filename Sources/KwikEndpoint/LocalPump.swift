@@ -39,6 +39,8 @@ public final class LocalPump {
     public private(set) var readDone = false
     private var writeDone = false
     private var stopped = false
+    /// The session knows that the whole socket is closed.
+    private var isClosedTold = false
     /// The session has bytes that were not offered to the socket yet.
     private var isUndelivered = false
     /// How the end of file is to be understood, asked when it comes: whether the whole socket is closed.
@@ -77,7 +79,8 @@ public final class LocalPump {
             case .wouldBlock: return
             case .endOfFile:
                 readDone = true
-                driver.input(.localEnded(stream, closed: isClosed()))
+                isClosedTold = isClosed()
+                driver.input(.localEnded(stream, closed: isClosedTold))
             case .failed(let errno):
                 readDone = true
                 driver.input(.localAborted(stream, errno: errno.code))
@@ -87,6 +90,13 @@ public final class LocalPump {
                 return
             }
         }
+    }
+
+    /// Something happened to the socket: a close that follows a half-close is told by no read.
+    public func checkClosed() {
+        guard !stopped, readDone, !isClosedTold, isClosed() else { return }
+        isClosedTold = true
+        driver.input(.localEnded(stream, closed: true))
     }
 
     /// The session has bytes. They are written when the loop has taken in all that arrived, so that many

@@ -15,8 +15,6 @@ final class Program {
     /// The program's connect has not been answered.
     private(set) var isPending = true
     private var isOver = false
-    /// The session knows that the program has closed.
-    private var isClosedTold = false
 
     init(
         _ connection: ProgramConnection, stream: StreamID, session: ClientSession, driver: SessionDriver,
@@ -35,10 +33,7 @@ final class Program {
             isDrained: { [unowned connection] in connection.isDrained },
             writeUrgent: { [unowned connection] in connection.writeUrgent($0) })
         pump = LocalPump(stream: stream, socket: socket, driver: driver)
-        pump.isClosed = { [unowned self] in
-            self.isClosedTold = self.connection.isClosedByProgram
-            return self.isClosedTold
-        }
+        pump.isClosed = { [unowned connection] in connection.isClosedByProgram }
         connection.onOption = { [unowned driver, unowned session] option in
             driver.call { _, actions in session.setOption(option, for: stream, into: &actions) }
         }
@@ -61,11 +56,7 @@ final class Program {
         if readiness.contains(.writable) { pump.writable() }
         let mayHaveEnded = !readiness.isDisjoint(with: [.peerHangup, .hangup, .error])
         if mayHaveEnded || readiness.contains(.readable) { pump.readable(mayHaveEnded: mayHaveEnded) }
-        // The close that follows a SHUT_WR is told by no read.
-        if !isOver, pump.readDone, !isClosedTold, connection.isClosedByProgram {
-            isClosedTold = true
-            driver.input(.localEnded(stream, closed: true))
-        }
+        if !isOver { pump.checkClosed() }
     }
 
     func opened(errno: Int32, local: [UInt8], peer: [UInt8]) {
