@@ -2,15 +2,16 @@ extension ClientSession {
     /// What `kwikctl status` shows; `streams` that are released are not in it any more.
     public func report(now: Instant) -> SessionReport {
         var report = SessionReport()
+        let loads = loads()
         for path in paths {
-            let count = streams.count { uses(path, $0) }
-            let hidden = streams.reduce(0) { $0 + internalChannels($1) { $0 == path.id } }
+            let load = loads[path.id] ?? Load()
             report.paths.append(
                 PathReport(
                     path: path.id, name: path.traits.name, kind: path.traits.kind,
                     state: path.liveness.state, srtt: path.sample.srtt,
                     rate: path.rate.recent(srtt: path.sample.srtt, now: now), received: path.received,
-                    sent: path.sent, streams: count, internalChannels: hidden))
+                    sent: path.sent, streams: load.streams,
+                    internalChannels: load.internalChannels))
         }
         for stream in streams { report.streams.append(streamReport(stream)) }
         report.servers = trust.report(now: now)
@@ -49,8 +50,25 @@ extension ClientSession {
         }
     }
 
-    private func uses(_ path: ClientPath, _ stream: ClientStream) -> Bool {
-        stream.own?.path == path.id || stream.parts.contains { $0.ended == nil && $0.channel.path == path.id }
+    /// What one path carries.
+    private struct Load {
+        var streams = 0
+        var internalChannels = 0
+    }
+
+    /// One look at each stream, of which there may be thousands, whatever the number of paths.
+    private func loads() -> [PathID: Load] {
+        var loads: [PathID: Load] = [:]
+        for stream in streams {
+            var carriers: [PathID] = []
+            if let own = stream.own { carriers.append(own.path) }
+            for part in stream.parts where part.ended == nil && !carriers.contains(part.channel.path) {
+                carriers.append(part.channel.path)
+            }
+            for path in carriers { loads[path, default: Load()].streams += 1 }
+            forEachInternalChannel(of: stream) { loads[$0, default: Load()].internalChannels += 1 }
+        }
+        return loads
     }
 
     func streamReport(_ stream: ClientStream) -> StreamReport {
@@ -63,16 +81,18 @@ extension ClientSession {
             parts.append(
                 StreamPart(server: part.server, role: .replica, received: part.received, ended: part.ended))
         }
+        var hidden = 0
+        forEachInternalChannel(of: stream) { _ in hidden += 1 }
         return StreamReport(
             stream: stream.id, primary: stream.primary ?? ServerID(0), delivered: stream.down.read,
-            sent: stream.up.produced, parts: parts, internalChannels: internalChannels(stream) { _ in true })
+            sent: stream.up.produced, parts: parts, internalChannels: hidden)
     }
 
-    /// Channels of the stream that no program sees, on the paths in question.
-    private func internalChannels(_ stream: ClientStream, on counts: (PathID) -> Bool) -> Int {
-        stream.book.leases.count { counts($0.channel.path) }
-            + stream.contributions.count { counts($0.channel.path) }
-            + stream.parts.count { $0.ended == nil && counts($0.channel.path) }
-            + stream.sides.count { counts($0.path) }
+    /// Channels of the stream that no program sees, by their paths.
+    private func forEachInternalChannel(of stream: ClientStream, _ body: (PathID) -> Void) {
+        for lease in stream.book.leases { body(lease.channel.path) }
+        for contribution in stream.contributions { body(contribution.channel.path) }
+        for part in stream.parts where part.ended == nil { body(part.channel.path) }
+        for side in stream.sides { body(side.path) }
     }
 }
