@@ -4,8 +4,6 @@ public import KwikCore
 public struct EngineConfiguration: Sendable {
     /// `[engine] runtime_dir`; nil: found by the rule of `RuntimeDirectory`.
     public var runtimeDirectory: String?
-    /// `[engine] state_dir`; nil: nothing is kept between runs.
-    public var stateDirectory: String?
     /// `[engine] log_level`.
     public var logLevel: LogLevel = .info
     /// `[engine] client_id`: how this client calls itself towards gateways; nil: a name drawn by the engine.

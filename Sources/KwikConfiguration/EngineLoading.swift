@@ -8,7 +8,6 @@ extension EngineConfiguration {
         var configuration = EngineConfiguration()
         if var engine = try root.table("engine") {
             configuration.runtimeDirectory = try engine.string("runtime_dir")?.text
-            configuration.stateDirectory = try engine.string("state_dir")?.text
             configuration.logLevel = try engine.choice("log_level", LogLevel.self) ?? configuration.logLevel
             configuration.clientID = try engine.string("client_id")?.text
             configuration.maxPaths = try engine.integer("max_paths", in: 1...64) ?? configuration.maxPaths

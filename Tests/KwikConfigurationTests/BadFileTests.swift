@@ -82,7 +82,7 @@ private let badEngines: [(text: String, problem: String)] = [
     (
         "[engine]\nmax_path = 3",
         "2:1: unknown key 'max_path' in [engine]; known are client_id, idle_path_timeout, "
-            + "interfaces, log_level, max_paths, runtime_dir, state_dir"
+            + "interfaces, log_level, max_paths, runtime_dir"
     ),
     ("engine = 3", "1:10: [engine] must be a table, this is an integer"),
     ("[gateway]", "1:2: unknown key 'gateway' in the file; known are engine, service"),
