@@ -5,7 +5,7 @@ internal import KwikTelemetry
 /// kwikd(8).
 public enum EngineProgram {
     private static let usage = """
-        usage: kwikd [--config FILE] [--foreground] [--check]
+        usage: kwikd [--config FILE] [--log-file FILE] [--foreground] [--check]
                kwikd --version | --help
         """
     private static let systemConfiguration = "/etc/kwik/kwik.toml"
@@ -20,7 +20,7 @@ public enum EngineProgram {
         }
         if options.has("check") { DaemonStart.die("configuration is good", 0) }
         let level = Log.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-        DaemonStart.serve(level) { loop, log throws(StartError) in
+        DaemonStart.serve(level, logFile: options.value("log-file")) { loop, log throws(StartError) in
             let passed = ServiceManager.listenDescriptors().first?.fd ?? -1
             let engine = try Engine(
                 configuration, directory: try directory(configuration), listener: passed, loop: loop, log: log

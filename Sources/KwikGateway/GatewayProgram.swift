@@ -5,7 +5,7 @@ internal import KwikTelemetry
 /// kwik-gateway(8).
 public enum GatewayProgram {
     private static let usage = """
-        usage: kwik-gateway [--config FILE] [--foreground] [--check]
+        usage: kwik-gateway [--config FILE] [--log-file FILE] [--foreground] [--check]
                kwik-gateway --version | --help
         """
     private static let configurationPath = "/etc/kwik/kwik-gateway.toml"
@@ -20,7 +20,7 @@ public enum GatewayProgram {
         }
         if options.has("check") { DaemonStart.die("configuration is good", 0) }
         let level = Log.Level(rawValue: configuration.logLevel.rawValue) ?? .info
-        DaemonStart.serve(level) { loop, log throws(StartError) in
+        DaemonStart.serve(level, logFile: options.value("log-file")) { loop, log throws(StartError) in
             let gateway = try Gateway(
                 configuration, runtimeDirectory: configuration.runtimeDirectory, loop: loop, log: log)
             return { gateway.stop() }

@@ -12,6 +12,7 @@ public enum DaemonStart {
         do throws(OptionError) {
             let options = try Options(Array(arguments.dropFirst()), declared: [
                 Options.Declaration("config", letter: "c", takesValue: true),
+                Options.Declaration("log-file", takesValue: true),
                 Options.Declaration("foreground", letter: "f"), Options.Declaration("check"),
                 Options.Declaration("version", letter: "V"), Options.Declaration("help", letter: "h"),
             ])
@@ -37,12 +38,13 @@ public enum DaemonStart {
         exit(status)
     }
 
-    /// Runs a daemon to its end. `start` begins its service on the loop and returns what ends it.
+    /// Runs a daemon to its end. `start` begins its service on the loop and returns what ends it. `logFile`:
+    /// where the log goes, whatever the service manager has for it.
     public static func serve(
-        _ level: Log.Level, start: (EventLoop, Log) throws(StartError) -> () -> Void
+        _ level: Log.Level, logFile: String?, start: (EventLoop, Log) throws(StartError) -> () -> Void
     ) -> Never {
         prepareProcess()
-        let log = Log(level: level, underJournal: ServiceManager.underJournal)
+        let log = makeLog(level, logFile)
         do throws(Errno) {
             let loop = try EventLoop()
             try stopOnSignals(loop, log)
@@ -63,6 +65,15 @@ public enum DaemonStart {
         } catch {
             log.write(.error, "the event loop failed", [LogField("reason", error)])
             exit(failure)
+        }
+    }
+
+    private static func makeLog(_ level: Log.Level, _ file: String?) -> Log {
+        guard let file else { return Log(level: level, underJournal: ServiceManager.underJournal) }
+        do throws(Errno) {
+            return Log(level: level, file: try LogFile(file))
+        } catch {
+            die("\(file): \(error)", failure)
         }
     }
 

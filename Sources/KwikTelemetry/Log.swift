@@ -58,6 +58,12 @@ public final class Log {
         }
     }
 
+    convenience init(level: Level, file: LogFile) {
+        self.init(level: level) { level, message, fields in
+            file.write(Array((Log.line(level, message, fields) + "\n").utf8))
+        }
+    }
+
     public func write(_ level: Level, _ message: String, _ fields: [LogField] = []) {
         if level <= self.level { sink(level, message, fields) }
     }

@@ -105,7 +105,7 @@ struct Runner {
         let environment = Environment.all.filter { !$0.hasPrefix("LD_PRELOAD=") }
         do {
             return try Launch.detached(
-                beside ?? "kwikd", ["kwikd", "--foreground"], environment: environment,
+                beside ?? "kwikd", ["kwikd", "--foreground", "--log-file", log], environment: environment,
                 errorOutput: output.raw)
         } catch {
             throw .failure("starting \(beside ?? "kwikd"): \(error)")
