@@ -66,13 +66,17 @@ def free_ports(count):
 
 
 def udp_bound(port):
-    with open("/proc/net/udp", encoding="ascii") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") for line in table.readlines()[1:])
+    for name in ("udp", "udp6"):
+        # Of this thread's network namespace, which may be another one than the process's.
+        with open(f"/proc/thread-self/net/{name}", encoding="ascii") as table:
+            if any(line.split()[1].endswith(f":{port:04X}") for line in table.readlines()[1:]):
+                return True
+    return False
 
 
-def tcp_accepts(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def tcp_accepts(port, host="127.0.0.1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        return probe.connect_ex((host.strip("[]"), port)) == 0
 
 
 def descendants(pid):
@@ -199,7 +203,7 @@ class Server:
     def __init__(self, lab, name, backend_port, gateway_port):
         self.lab, self.name = lab, name
         self.backend_port, self.gateway_port = backend_port, gateway_port
-        self.address = "127.0.0.1"
+        self.address = self.backend_host = "127.0.0.1"
         self.directory = lab.directory / name
         self.files = self.directory / "files"
         self.files.mkdir(parents=True)
@@ -225,7 +229,7 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
   client_body_temp_path {self.directory}/body; proxy_temp_path {self.directory}/proxy;
   fastcgi_temp_path {self.directory}/fastcgi; uwsgi_temp_path {self.directory}/uwsgi;
   scgi_temp_path {self.directory}/scgi; types {{}} default_type application/octet-stream;
-  server {{ listen 127.0.0.1:{self.backend_port}; {options}
+  server {{ listen {self.backend_host}:{self.backend_port}; {options}
     location / {{ root {self.files}; autoindex on; }} }} }}
 """, encoding="utf-8")
         self.start_backend(
@@ -235,8 +239,8 @@ http {{ access_log {self.directory}/nginx-access.log; sendfile on; tcp_nopush on
     def start_backend(self, argv, death=signal.SIGKILL):
         """Any program that listens on this server's backend port."""
         self.backend = self.lab.daemon(f"{self.name}-backend", argv, death=death)
-        port = self.backend_port
-        self.backend.ready(lambda: tcp_accepts(port), f"no listener on port {port}")
+        port, host = self.backend_port, self.backend_host
+        self.backend.ready(lambda: tcp_accepts(port, host), f"no listener on port {port}")
 
     def start_gateway(self):
         configuration = self.directory / "gateway.toml"

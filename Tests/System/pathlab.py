@@ -44,12 +44,25 @@ def enter(file):
 class PathLab(Lab):
     """Links l0, l1 … at the client; the servers have one address that all of them lead to."""
 
+    everywhere = EVERYWHERE
+    # Bits of the servers' address, and of a link's network.
+    bits = (32, 24)
+
+    def address(self, index, end):
+        """Of a link's end: 1 is the client's, 2 the servers'."""
+        return f"10.81.{index}.{end}"
+
+    @property
+    def host(self):
+        """The servers' address as it stands before a port."""
+        return self.everywhere
+
     def __init__(self, links=LINKS, rate=None):
         super().__init__()
         self.links = [f"l{index}" for index in range(links)]
         self.client, self.server = f"kwikp{os.getpid()}-c", f"kwikp{os.getpid()}-s"
         self.stack = contextlib.ExitStack()
-        self.service = f"{EVERYWHERE}:{self.service_port}"
+        self.service = f"{self.host}:{self.service_port}"
         try:
             self._make(rate)
             self.stack.enter_context(inside(self.server))
@@ -62,12 +75,12 @@ class PathLab(Lab):
             ip("netns", "add", name)
             self.stack.callback(ip, "netns", "delete", name)
             ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", self.server, "address", "add", f"{EVERYWHERE}/32", "dev", "lo")
+        self._give(self.server, f"{self.everywhere}/{self.bits[0]}", "lo")
         for index, link in enumerate(self.links):
             ip("link", "add", link, "netns", self.client, "type", "veth", "peer", "name", f"s{index}",
                "netns", self.server)
-            ip("-n", self.client, "address", "add", f"10.81.{index}.1/24", "dev", link)
-            ip("-n", self.server, "address", "add", f"10.81.{index}.2/24", "dev", f"s{index}")
+            self._give(self.client, f"{self.address(index, 1)}/{self.bits[1]}", link)
+            self._give(self.server, f"{self.address(index, 2)}/{self.bits[1]}", f"s{index}")
             ip("-n", self.server, "link", "set", f"s{index}", "up")
             for namespace, device in ((self.client, link), (self.server, f"s{index}")):
                 if rate:
@@ -75,12 +88,15 @@ class PathLab(Lab):
                                     "rate", rate, "burst", "20000", "latency", "60ms"], check=True)
             self.up(link)
 
+    def _give(self, namespace, address, device):
+        ip("-n", namespace, "address", "add", address, "dev", device)
+
     def up(self, link):
         """With a route to the servers, which goes when the link goes."""
         index = self.links.index(link)
         ip("-n", self.client, "link", "set", link, "up")
-        ip("-n", self.client, "route", "replace", EVERYWHERE, "via", f"10.81.{index}.2", "dev", link,
-           "metric", str(100 + index))
+        ip("-n", self.client, "route", "replace", self.everywhere, "via", self.address(index, 2),
+           "dev", link, "metric", str(100 + index))
 
     def down(self, link):
         ip("-n", self.client, "link", "set", link, "down")
@@ -112,8 +128,8 @@ class PathLab(Lab):
 
     def add_server(self, **settings):
         server = super().add_server(**settings)
-        server.address = EVERYWHERE
-        server.settings["listen"] = f"{EVERYWHERE}:{server.gateway_port}"
+        server.address = self.host
+        server.settings["listen"] = f"{self.host}:{server.gateway_port}"
         return server
 
     def paths(self):
@@ -128,3 +144,27 @@ class PathLab(Lab):
     def close(self):
         super().close()
         self.stack.close()
+
+
+class SixLab(PathLab):
+    """The same where nothing but IPv6 leads from one machine to the other, and to the backends."""
+
+    everywhere = "fd81:0:0:ff::1"
+    bits = (128, 64)
+
+    def address(self, index, end):
+        return f"fd81:0:0:{index}::{end}"
+
+    @property
+    def host(self):
+        return f"[{self.everywhere}]"
+
+    def _give(self, namespace, address, device):
+        # Nobody else has it: there is nothing to wait for.
+        ip("-n", namespace, "address", "add", address, "dev", device, "nodad")
+
+    def add_server(self, **settings):
+        server = super().add_server(**settings)
+        server.backend_host = "[::1]"
+        server.service["backend"] = f"[::1]:{server.backend_port}"
+        return server

@@ -20,13 +20,14 @@ SIZE = 12 * MEBIBYTE
 
 @unittest.skipUnless(can_make_namespaces(), "network namespaces can only be made by root")
 class PathCase(LabCase):
+    kind = PathLab
     servers = 1
     rate = RATE
     engine = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = PathLab(rate=cls.rate)
+        cls.lab = cls.kind(rate=cls.rate)
         try:
             cls.lab.add_servers(cls.servers)
             cls.prepare()
