@@ -70,6 +70,7 @@ check: dependencies-demo ## the house rules and the syntax of scripts, in second
 	    while read -r script; do bash -n "$$script" || exit 1; done
 	@find Tests -name '*.py' | $(PYTHON) -c \
 	    'import ast, sys; [ast.parse(open(name.strip()).read(), name) for name in sys.stdin]'
+	@for patch in Tests/Simulation/Mutants/*.patch; do git apply --check "$$patch" || exit 1; done
 	@$(PYTHON) Tests/Tidy/tidy.py $(if $(wildcard .build/release/KwikCore.build/*.o),--objects \
 	    .build/release/KwikCore.build)
 
@@ -83,7 +84,7 @@ simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
 	@$(call counted,build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS)))
 
 mutants: build ## seeded faults in the core, each of which the simulation must find
-	@$(call counted,Tests/Simulation/mutants.sh)
+	@Tests/Simulation/mutants.sh
 
 golden: dependencies-test ## texts and messages against their recorded form
 	@$(PYTHON) Tests/System/suite.py golden
@@ -104,10 +105,7 @@ fuzz: dependencies-test ## fuzzers over every parser
 	@$(call counted,Tests/Fuzz/build.sh)
 
 coverage: dependencies-test ## lines that the unit tests run
-	$(SWIFT) test --enable-code-coverage --scratch-path .build/coverage -q
-	@llvm-cov report .build/coverage/debug/kwikPackageTests.xctest \
-	    -instr-profile .build/coverage/debug/codecov/default.profdata \
-	    -ignore-filename-regex '\.build|Tests/' $$PWD/Sources
+	@$(PYTHON) Tests/System/suite.py coverage
 
 docs: build ## API documentation into build/docs
 	@packaging/docs.sh build/docs

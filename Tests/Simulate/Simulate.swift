@@ -26,6 +26,10 @@ struct Simulate {
 
     /// How many runs before every kind of trouble has to have occurred.
     static let runsWithTeeth: UInt64 = 1_000
+    /// How many before every victim has died at every moment.
+    static let runsWithPairs: UInt64 = 20_000
+    /// After so many seeds it says how far it is.
+    static let round: UInt64 = 1_000
 
     static func main() async {
         guard let arguments = parse(CommandLine.arguments.dropFirst()) else {
@@ -76,24 +80,42 @@ struct Simulate {
             let outcome = Simulation.run(scenario, tracing: arguments.traces)
             total.add(outcome, seed: seed, operations: arguments.operations)
         } else {
-            let threads = arguments.threads
             let end = arguments.from + arguments.seeds
-            await withTaskGroup(of: Total.self) { group in
-                for thread in 0..<threads {
-                    let first = arguments.from + thread
-                    group.addTask {
-                        var part = Total()
-                        for seed in stride(from: first, to: end, by: Int(threads))
-                        where part.failed == 0 || !arguments.stopsAtFailure {
-                            part.add(Simulation.run(Scenario.random(seed: seed)), seed: seed, operations: nil)
-                        }
-                        return part
-                    }
+            var first = arguments.from
+            while first < end, total.failed == 0 || !arguments.stopsAtFailure {
+                let last = min(first + Simulate.round, end)
+                let started = ContinuousClock.now
+                let part = await play(first..<last, arguments)
+                total.add(part)
+                if arguments.seeds > Simulate.round {
+                    let seconds = (ContinuousClock.now - started).components.seconds
+                    print("seeds \(first) to \(last - 1): \(part.failed) failed, \(seconds) s")
+                    fflush(nil)
                 }
-                for await part in group { total.add(part) }
+                first = last
             }
         }
         return total.conclude()
+    }
+
+    /// Plays the seeds on as many threads as there may be.
+    static func play(_ seeds: Range<UInt64>, _ arguments: Arguments) async -> Total {
+        await withTaskGroup(of: Total.self) { group in
+            for thread in 0..<arguments.threads {
+                group.addTask {
+                    var part = Total()
+                    for seed in stride(
+                        from: seeds.lowerBound + thread, to: seeds.upperBound, by: Int(arguments.threads))
+                    where part.failed == 0 || !arguments.stopsAtFailure {
+                        part.add(Simulation.run(Scenario.random(seed: seed)), seed: seed, operations: nil)
+                    }
+                    return part
+                }
+            }
+            var total = Total()
+            for await part in group { total.add(part) }
+            return total
+        }
     }
 
     /// Each transfer's rate over that of all links, and of the best of them, alone.
@@ -125,12 +147,14 @@ struct Total: Sendable {
     var bytes: UInt64 = 0
     var seconds = 0.0
     var coverage = Coverage()
+    var census: [String: Int] = [:]
 
     mutating func add(_ outcome: Outcome, seed: UInt64, operations: Int?) {
         seeds += 1
         bytes += outcome.bytes
         seconds += outcome.seconds
         coverage.add(outcome.coverage)
+        census.merge(outcome.census, uniquingKeysWith: +)
         guard let violation = outcome.violation else { return }
         failed += 1
         let replay = operations.map { " OPS=\($0)" } ?? ""
@@ -143,17 +167,27 @@ struct Total: Sendable {
         bytes += other.bytes
         seconds += other.seconds
         coverage.add(other.coverage)
+        census.merge(other.census, uniquingKeysWith: +)
     }
 
     /// Prints the last lines; false if anything failed, nothing ran, or the runs had no teeth.
     func conclude() -> Bool {
         var whole = failed == 0 && seeds > 0
         if seeds >= Simulate.runsWithTeeth {
-            for kind in coverage.mustOccur where kind.count == 0 {
-                print("never occurred in \(seeds) runs: \(kind.name)")
+            var expected = coverage.mustOccur.filter { $0.count == 0 }.map(\.name)
+            expected += Census.groups.flatMap(\.kinds).filter { census[$0] == nil }
+            if seeds >= Simulate.runsWithPairs { expected += Census.pairs.filter { census[$0] == nil } }
+            for kind in expected {
+                print("never occurred in \(seeds) runs: \(kind)")
                 whole = false
             }
         }
+        for group in Census.groups {
+            let counts = group.kinds.map { "\($0)=\(census[$0] ?? 0)" }
+            print("\(group.title): " + counts.joined(separator: " "))
+        }
+        let met = Census.pairs.count { census[$0] != nil }
+        print("pairs: \(met) of \(Census.pairs.count) (who died at which moment)")
         print("coverage: " + coverage.table.map { "\($0.name)=\($0.count)" }.joined(separator: " "))
         print("simulate: seeds=\(seeds) failed=\(failed) bytes=\(bytes) virtual_s=\(UInt64(seconds))")
         return whole

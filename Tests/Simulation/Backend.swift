@@ -4,6 +4,7 @@ internal import KwikCore
 final class Backend {
     private let world: World
     private let socket: SocketEnd
+    private let marksUrgent: Bool
     private var application: Application
     private var timer: Timer?
     private var nextWrite = Instant(nanoseconds: 0)
@@ -16,9 +17,10 @@ final class Backend {
     /// An application that can't write stops reading.
     static let heldAtMost: UInt64 = 262_144
 
-    init(_ world: World, _ socket: SocketEnd, _ character: Character) {
+    init(_ world: World, _ socket: SocketEnd, _ character: Character, marksUrgent: Bool = false) {
         self.world = world
         self.socket = socket
+        self.marksUrgent = marksUrgent
         application = Application(character)
         timer = Timer(world) { [weak self] in self?.run() }
         socket.onEvent = { [weak self] in self?.timer?.arm(at: world.now) }
@@ -29,7 +31,8 @@ final class Backend {
         if socket.failure != nil { return over() }
         read()
         write()
-        if let complaint = application.complaint {
+        // Who leaves in the middle of a request has it end there.
+        if let complaint = application.complaint, !inputEnded || !world.hasBrokenOff {
             world.fail("a backend got bytes that nobody sent: \(complaint)")
         }
         if application.hasEnded, application.isDrained, !isOver {
@@ -89,6 +92,7 @@ final class Backend {
                 if written < count, socket.failure == nil {
                     world.fail("model: a socket took less than its room")
                 }
+                if marksUrgent, written > 0 { socket.markUrgent() }
             }
             if socket.failure != nil { return over() }
         }

@@ -46,7 +46,25 @@ final class Client: Node {
     override func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {
         session.filled(stream, count: count, now: world.now, into: &actions)
     }
+    override func tellUrgent(_ stream: StreamID, into actions: inout [Action]) {
+        session.urgent(stream, into: &actions)
+    }
+    override func isUrgent(_ stream: StreamID) -> Bool { session.isUrgent(stream) }
+    override var isClient: Bool { true }
     override var firstChannel: Int64 { 4 }
+
+    /// Told when a program's connection comes to a point that an ambush may wait at.
+    var onMoment: (Ambush.Moment, Int) -> Void = { _, _ in }
+
+    private func reached(_ moment: Ambush.Moment, _ stream: StreamID) {
+        if let program = byStream[stream] { onMoment(moment, program.index) }
+    }
+
+    private func set(_ option: SocketOption, for stream: StreamID) {
+        var list: [Action] = []
+        session.setOption(option, for: stream, into: &list)
+        perform(list)
+    }
 
     func count(_ change: (inout Coverage) -> Void) { change(&coverage) }
 
@@ -73,6 +91,11 @@ final class Client: Node {
         attach(near, to: stream, isConnected: false)
         program.connecting(far)
         if program.workload.restriction != .none { coverage.restricted += 1 }
+        if program.workload.userTimeout != nil { world.count("user-timeout") }
+        program.onMoment = { [weak self] in self?.onMoment($0, program.index) }
+        for (at, option) in program.workload.changes {
+            world.after(at) { [weak self] in self?.set(option, for: stream) }
+        }
         perform(list)
     }
 
@@ -133,21 +156,28 @@ final class Client: Node {
             guard let program = byStream[stream] else { return }
             program.isServed(by: network.server(server).character)
             primaries[program.index, default: []].append(server)
+            reached(.opened, stream)
         case .promoted(let stream, _, let to, let offset):
             coverage.promoted += 1
             guard let program = byStream[stream] else { return }
             primaries[program.index, default: []].append(to)
+            reached(.promoted, stream)
             program.witness?.promoted(network.server(to).character, at: offset)
         case .replicaEngaged(let stream, let server):
             coverage.engaged += 1
             if let program = byStream[stream] { engaged[program.index, default: []].append(server) }
+            reached(.engaged, stream)
         case .replicaEnded(let stream, _, let end):
             if let program = byStream[stream] { replicaEnds[program.index, default: []].append(end) }
             coverage.note(end)
         case .replicaQuarantined: coverage.quarantined += 1
         case .blockMismatch: coverage.mismatched += 1
-        case .leaseMoved: coverage.moved += 1
-        case .reattached: coverage.reattached += 1
+        case .leaseMoved(let stream, _, _, _, _):
+            coverage.moved += 1
+            reached(.moved, stream)
+        case .reattached(let stream, _, _):
+            coverage.reattached += 1
+            reached(.reattached, stream)
         case .unknownStream: coverage.unknown += 1
         case .pathStateChanged(_, _, _, let state):
             if state == .suspect { coverage.suspected += 1 }
@@ -157,7 +187,7 @@ final class Client: Node {
             guard let program = byStream[stream], program.state == .done else { return }
             switch program.workload.ending {
             case .close, .bye, .halfClose: abortedAfter.append((program.index, errno))
-            case .abort, .leave, .deafen: break
+            case .abort, .leave, .deafen, .quit: break
             }
         case .belowTarget: coverage.belowTarget += 1
         case .contributed: coverage.contributed += 1
@@ -166,7 +196,8 @@ final class Client: Node {
         case .serverStreamRefused(_, let server):
             // A gateway that has forgotten its session numbers anew, perhaps like a stream that still ends.
             if network.server(server).losses.isEmpty { world.fail("client: \(event)") }
-        case .streamConnected, .streamClosed, .channelFailed: break
+        case .streamConnected(let stream, _): reached(.connected, stream)
+        case .streamClosed, .channelFailed: break
         }
     }
 }

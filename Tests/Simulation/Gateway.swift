@@ -53,6 +53,14 @@ final class Gateway: Node {
         lose(path)
     }
 
+    override func tellUrgent(_ stream: StreamID, into actions: inout [Action]) {
+        session.urgent(stream, into: &actions)
+    }
+    override func isUrgent(_ stream: StreamID) -> Bool { session.isUrgent(stream) }
+    override func localWrote(_ stream: StreamID, _ count: Int) {
+        server.intake[stream, default: 0] += UInt64(count)
+    }
+
     override var tellsClosed: Bool { server.tellsClosed }
 
     var report: SessionReport { session.report(now: world.now) }
@@ -67,7 +75,7 @@ final class Gateway: Node {
     override func carryOutLocal(_ action: Action) {
         switch action {
         case .connect(let stream, _): connect(stream)
-        case .setOption: break
+        case .setOption: world.count("option-changed")
         case .opened(let stream, let errno, _, _):
             locals[stream]?.isConnected = errno == 0
             own[stream]?.connected(errno: errno)
@@ -78,6 +86,7 @@ final class Gateway: Node {
 
     private func connect(_ stream: StreamID) {
         produced[stream] = 0
+        server.intake[stream] = 0
         history[stream] = nil
         attempts[stream, default: 0] += 1
         let attempt = attempts[stream]

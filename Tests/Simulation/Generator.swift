@@ -6,6 +6,8 @@ extension Scenario {
     public static func random(seed: UInt64) -> Scenario {
         var chance = Chance(seed: seed, purpose: "scenario")
         if chance.chance(0.04) { return liar(seed: seed) }
+        var apart = Chance(seed: seed, purpose: "apart")
+        if apart.chance(0.03) { return succession(seed: seed) }
         let settings = ClientSettings(
             silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
             memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
@@ -22,9 +24,11 @@ extension Scenario {
         }
         if chance.chance(0.01) {
             scenario.forgetSession()
-        } else if chance.chance(0.8) {
-            scenario.drawFaults()
+        } else {
+            if chance.chance(0.8) { scenario.drawFaults() }
+            scenario.drawAmbushes()
         }
+        scenario.drawSockets()
         scenario.drawSecondary()
         return scenario
     }

@@ -60,6 +60,11 @@ final class SocketEnd {
     /// What reads and writes fail with: the peer reset the connection.
     private(set) var failure: Int32?
     private(set) weak var peer: SocketEnd?
+    /// Bytes that came, and those of them that were read or dropped.
+    private var came: UInt64 = 0
+    private var taken: UInt64 = 0
+    /// Where the urgent byte stands in what came; only the last one counts.
+    private var urgent: UInt64?
 
     private init(capacity: Int) { incoming = ByteQueue(capacity: capacity) }
 
@@ -93,13 +98,27 @@ final class SocketEnd {
         let count = min(bytes.count, peer.incoming.room)
         guard count > 0 else { return 0 }
         unsafe peer.incoming.append(UnsafeRawBufferPointer(rebasing: bytes[0..<count]))
+        peer.came += UInt64(count)
         peer.onEvent()
         return count
+    }
+
+    /// The last byte that was written is urgent (MSG_OOB).
+    func markUrgent() {
+        guard let peer, !peer.isDeaf, peer.came > 0 else { return }
+        peer.urgent = peer.came - 1
+    }
+
+    /// Bytes before the urgent one that is still to be read; nil: there is none.
+    var untilUrgent: Int? {
+        guard let urgent, urgent >= taken else { return nil }
+        return Int(urgent - taken)
     }
 
     func read(into target: UnsafeMutableRawBufferPointer) -> Int {
         guard failure == nil else { return 0 }
         let count = unsafe incoming.take(into: target)
+        taken += UInt64(count)
         if count > 0 { peer?.onEvent() }
         return count
     }
@@ -107,6 +126,7 @@ final class SocketEnd {
     func discard(_ limit: Int) -> Int {
         guard failure == nil else { return 0 }
         let count = incoming.discard(limit)
+        taken += UInt64(count)
         if count > 0 { peer?.onEvent() }
         return count
     }
@@ -119,7 +139,7 @@ final class SocketEnd {
 
     func shutdownRead() {
         isDeaf = true
-        _ = incoming.discard(Int.max)
+        taken += UInt64(incoming.discard(Int.max))
         peer?.onEvent()
     }
 

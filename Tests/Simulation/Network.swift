@@ -8,6 +8,9 @@ final class Server {
     let roles: Roles
     let tagger: Tagger
     let tellsClosed: Bool
+    let marksUrgent: Bool
+    /// Bytes of each stream that its backend was given.
+    var intake: [StreamID: UInt64] = [:]
     let contributes: Bool
     private let world: World
     private let limits: GatewayLimits
@@ -35,11 +38,14 @@ final class Server {
         character = plan.character
         roles = plan.roles
         tellsClosed = plan.tellsClosed
+        marksUrgent = plan.marksUrgent
         self.contributes = contributes
         unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
     }
 
-    func serve(_ socket: SocketEnd) { backends.append(Backend(world, socket, character)) }
+    func serve(_ socket: SocketEnd) {
+        backends.append(Backend(world, socket, character, marksUrgent: marksUrgent))
+    }
 
     /// The process dies with all it knows.
     func crash() {

@@ -44,6 +44,11 @@ class Node {
     func room(_ stream: StreamID) -> SendWindow.Room { .none }
     func filled(_ stream: StreamID, _ count: Int, into actions: inout [Action]) {}
     func localWrote(_ stream: StreamID, _ count: Int) {}
+    /// The next byte that `filled` tells of is urgent.
+    func tellUrgent(_ stream: StreamID, into actions: inout [Action]) {}
+    /// Whether what `readable` shows is one urgent byte.
+    func isUrgent(_ stream: StreamID) -> Bool { false }
+    var isClient: Bool { false }
     func carryOutLocal(_ action: Action) {}
     func happened(_ event: Event) {}
     func released(_ stream: StreamID) {}
@@ -61,6 +66,11 @@ class Node {
         actions += list
         carryOut()
         wake()
+    }
+
+    func markUrgent(_ stream: StreamID) {
+        tellUrgent(stream, into: &actions)
+        carryOut()
     }
 
     func fill(_ stream: StreamID, _ count: Int) {
@@ -107,12 +117,14 @@ class Node {
         switch report {
         case .received(let number, let slice, let finished):
             let channel = ChannelID(path: path, number: number)
-            if world.tracing { tapped(channel, slice, finished) }
+            tapped(channel, slice, finished)
             unsafe give(.received(channel, slice.bytes, finished: finished))
         case .reset(let number, let code):
             world.trace("\(name) <- \(path.value)/\(number) reset \(code)")
             give(.channelReset(ChannelID(path: path, number: number), code: code))
-        case .closed(let number): give(.channelClosed(ChannelID(path: path, number: number)))
+        case .closed(let number):
+            tap?.closed(ChannelID(path: path, number: number))
+            give(.channelClosed(ChannelID(path: path, number: number)))
         case .ended: lose(path)
         }
     }

@@ -11,6 +11,9 @@ final class Local {
     var wasCloseTold = false
     var wasAbortTold = false
     var wasDeafTold = false
+    /// Bytes that the session gave, and took.
+    var delivered: UInt64 = 0
+    var fetched: UInt64 = 0
 
     init(_ stream: StreamID, _ socket: SocketEnd) {
         self.stream = stream
@@ -83,6 +86,8 @@ extension Node {
         while !socket.isFinished, locals[local.stream] === local {
             var slices: [ChunkSlice] = []
             readable(local.stream, into: &slices)
+            let isMarked = !slices.isEmpty && isUrgent(local.stream)
+            if isMarked { checkUrgent(local, slices) }
             var count = 0
             for slice in slices {
                 let written = unsafe socket.write(slice.bytes)
@@ -90,6 +95,8 @@ extension Node {
                 if written < slice.count { break }
             }
             guard count > 0 else { return }
+            if isMarked { world.count(tellsUrgent) }
+            local.delivered += UInt64(count)
             localWrote(local.stream, count)
             give(.localWrote(local.stream, count: count))
         }
@@ -99,15 +106,37 @@ extension Node {
     private func fetch(_ local: Local) {
         while locals[local.stream] === local, !local.wasEndTold, local.socket.incoming.count > 0 {
             let count: Int
+            let mark = local.socket.untilUrgent
+            // A read stops before the urgent byte, and takes that alone.
+            let most = mark.map { max($0, 1) } ?? Int.max
             switch room(local.stream) {
             case .none: return
-            case .buffer(let buffer): count = unsafe local.socket.read(into: buffer)
-            case .discard(let limit): count = local.socket.discard(limit)
+            case .buffer(let buffer):
+                let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(most))
+                count = unsafe local.socket.read(into: part)
+            case .discard(let limit): count = local.socket.discard(min(limit, most))
             }
             guard count > 0 else { return }
+            if mark == 0 {
+                world.urgent.insert(World.Mark(stream: local.stream, isUp: isClient, offset: local.fetched))
+                markUrgent(local.stream)
+            }
+            local.fetched += UInt64(count)
             fill(local.stream, count)
         }
     }
+
+    /// What is shown as urgent is one byte, and somebody marked it.
+    private func checkUrgent(_ local: Local, _ slices: [ChunkSlice]) {
+        let count = slices.reduce(0) { $0 + $1.count }
+        let mark = World.Mark(stream: local.stream, isUp: !isClient, offset: local.delivered)
+        if count != 1 || !world.urgent.contains(mark) {
+            world.fail(
+                "\(name): \(count) bytes of stream \(local.stream.value) at \(local.delivered) are urgent")
+        }
+    }
+
+    private var tellsUrgent: String { isClient ? "urgent-down" : "urgent-up" }
 
     // MARK: What the session asks
 

@@ -28,6 +28,11 @@ final class Program {
     private(set) var latencies: [Interval] = []
     private var askedAt: Instant?
 
+    /// Told when the connection comes to a point.
+    var onMoment: (Ambush.Moment) -> Void = { _ in }
+    /// No byte of the answer has come.
+    private var awaitsAnswer = false
+
     private var timer: Timer?
     private var nextExchange = 0
     private var request: [UInt8] = []
@@ -59,7 +64,7 @@ final class Program {
     var hasReadEverything: Bool {
         switch workload.ending {
         case .close, .halfClose, .bye: state == .done
-        case .abort, .leave, .deafen: false
+        case .abort, .leave, .deafen, .quit: false
         }
     }
 
@@ -125,6 +130,8 @@ final class Program {
         if nextExchange == workload.exchanges.count, case .bye = workload.ending, body == nil {
             request += Array("BYE\n".utf8)
         }
+        awaitsAnswer = true
+        onMoment(.asked)
         wake()
     }
 
@@ -158,6 +165,11 @@ final class Program {
             hasFinished = true
             socket.shutdownWrite()
             witness.finishedWriting()
+            onMoment(.shut)
+        }
+        if case .quit = workload.ending, nextExchange == workload.exchanges.count, !request.isEmpty {
+            world.count("quit")
+            return over()
         }
         let isAnswered = witness.read == witness.total
         if nextExchange < workload.exchanges.count, workload.isPipelined || isAnswered, !request.isEmpty {
@@ -168,6 +180,7 @@ final class Program {
 
     private func endBody() {
         body = nil
+        onMoment(.sent)
         if nextExchange == workload.exchanges.count, case .bye = workload.ending {
             request = Array("BYE\n".utf8)
             requestSent = 0
@@ -176,6 +189,7 @@ final class Program {
 
     private func put(_ bytes: UnsafeRawBufferPointer, _ socket: SocketEnd, _ witness: Witness) -> Int {
         let sent = unsafe socket.write(bytes)
+        if sent > 0, workload.marksUrgent { socket.markUrgent() }
         if sent > 0 { unsafe witness.wrote(UnsafeRawBufferPointer(rebasing: bytes[0..<sent])) }
         return sent
     }
@@ -219,9 +233,14 @@ final class Program {
         if let lastReadAt { longestGap = max(longestGap, world.now - lastReadAt) }
         lastReadAt = world.now
         finishedAt = world.now
+        if awaitsAnswer {
+            awaitsAnswer = false
+            onMoment(.answered)
+        }
         if let askedAt, witness.read == witness.total, !isSending {
             latencies.append(world.now - askedAt)
             self.askedAt = nil
+            onMoment(.whole)
         }
     }
 
@@ -245,12 +264,14 @@ final class Program {
     private func finish() {
         switch workload.ending {
         case .halfClose, .bye: break
-        case .close, .abort, .leave, .deafen: over()
+        case .close, .abort, .leave, .deafen, .quit: over()
         }
     }
 
     private func over() {
         state = .done
+        if isSending { world.hasBrokenOff = true }
+        onMoment(.closed)
         socket?.close()
     }
 }

@@ -7,6 +7,9 @@ public struct ServerPlan: Sendable {
     /// Its gateway can tell a backend that closed from one that shut its writing half (a Unix socket can).
     public var tellsClosed: Bool
 
+    /// The last byte of each write of its backends is urgent.
+    public var marksUrgent = false
+
     public init(
         _ character: Character = .honest, roles: Roles = [.origin, .replica], tellsClosed: Bool = true
     ) {
@@ -89,6 +92,7 @@ public struct Scenario: Sendable {
     /// What programs beside the first server do with streams that it opens (role 5).
     public var serverWorkloads: [Workload] = []
     public var faults: [(at: Interval, Fault)] = []
+    public var ambushes: [Ambush] = []
     /// Then every link and server is as it was in the beginning.
     public var healAt = Interval.zero
 
@@ -99,16 +103,21 @@ public struct Scenario: Sendable {
         self.workloads = workloads
     }
 
-    /// The scenario with its first `count` operations only: programs and faults in the order of time.
+    /// The scenario with its first `count` operations only: programs and faults in the order of time, then
+    /// ambushes.
     public func prefix(_ count: Int) -> Scenario {
         let starts = workloads.map(\.start) + faults.map(\.at)
         let order = starts.indices.sorted { (starts[$0], $0) < (starts[$1], $1) }.prefix(count)
         var short = self
         short.workloads = order.filter { $0 < workloads.count }.sorted().map { workloads[$0] }
         short.faults = order.filter { $0 >= workloads.count }.map { faults[$0 - workloads.count] }
+        short.ambushes = Array(ambushes.prefix(max(0, count - starts.count)))
         return short
     }
 
-    /// Programs and faults.
-    public var operations: Int { workloads.count + faults.count }
+    /// Programs, faults and ambushes.
+    public var operations: Int { workloads.count + faults.count + ambushes.count }
+
+    /// Nothing goes wrong in it.
+    var isCalm: Bool { faults.isEmpty && ambushes.isEmpty }
 }

@@ -10,6 +10,8 @@ public struct Outcome: Sendable {
     public var seconds = 0.0
     public var steps: UInt64 = 0
     public var coverage = Coverage()
+    /// How often each kind that `Census` names occurred.
+    public var census: [String: Int] = [:]
     /// The furthest that a gateway read its backend ahead of a program, in bytes.
     public var furthestAhead: UInt64 = 0
     /// Bytes of packets that came out of the links, toward the servers and toward the client, until every
@@ -47,6 +49,7 @@ public final class Simulation {
     /// Beside the first server, with streams that it opened.
     private var serverPrograms: [Program] = []
     private let secondary: Secondary
+    private var ambushes: Ambushes?
     private var received: [Int: [ServerID: UInt64]] = [:]
     /// The furthest that a gateway was ahead of its program, over all streams.
     private(set) var furthestAhead: UInt64 = 0
@@ -94,19 +97,22 @@ public final class Simulation {
         }
         if scenario.contributes { secondary.begin() }
         for (at, fault) in scenario.faults { world.after(at) { [self] in apply(fault) } }
+        let ambushes = Ambushes(world, network, client, scenario) { [weak self] in self?.apply($0) }
+        self.ambushes = ambushes
+        client.onMoment = { [unowned ambushes] in ambushes.reached($0, by: $1) }
         world.after(scenario.healAt) { [self] in heal() }
         watch()
         let end = world.now + Interval(seconds: limit)
         world.run(until: end) {
             programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds
-                && (!scenario.faults.isEmpty || serverPrograms.allSatisfy(\.isOver))
+                && (!scenario.isCalm || serverPrograms.allSatisfy(\.isOver))
         }
         judge()
         let carried = network.carried
         if world.violation == nil {
             world.run(until: world.now + Simulation.settling) { false }
             let left = client.report.streams.count
-            if scenario.faults.isEmpty, programs.allSatisfy(\.hasReadEverything), left > 0 {
+            if scenario.isCalm, programs.allSatisfy(\.hasReadEverything), left > 0 {
                 world.fail("client: \(left) streams are left of programs that are over")
             }
             world.run(until: world.now + Simulation.rest) { false }
@@ -135,6 +141,7 @@ public final class Simulation {
                 "program \(index) \(workload.exchanges) \(workload.ending) at \(workload.start.seconds)")
         }
         for (at, fault) in scenario.faults { world.trace("at \(at.seconds) \(fault)") }
+        for ambush in scenario.ambushes { world.trace("\(ambush)") }
         world.trace("heal at \(scenario.healAt.seconds)")
     }
 
@@ -157,6 +164,7 @@ public final class Simulation {
 
     private func apply(_ fault: Fault) {
         world.trace("fault \(fault)")
+        world.count(fault.name)
         switch fault {
         case .kill(let route): for link in links(route) { link.isDead = true }
         case .revive(let route): for link in links(route) { link.isDead = false }
@@ -195,7 +203,8 @@ public final class Simulation {
     /// Looks at what can't be seen from one event: how far gateways read ahead, and who sent what.
     private func watch() {
         world.after(.milliseconds(20)) { [weak self] in
-            guard let self else { return }
+            // Afterwards nothing is read.
+            guard let self, self.programs.contains(where: { !$0.isOver }) else { return }
             self.look()
             self.watch()
         }
@@ -236,7 +245,7 @@ public final class Simulation {
                 world.fail("\(program.name) is not over: \(program.report)")
             }
         }
-        for program in serverPrograms where scenario.faults.isEmpty && program.state != .done {
+        for program in serverPrograms where scenario.isCalm && program.state != .done {
             world.fail("\(program.name) of the server is not done: \(program.report)")
         }
         if furthestAhead > scenario.limits.windowPerStream + 262_144 {
@@ -246,7 +255,7 @@ public final class Simulation {
 
     /// Where nothing failed, and replicas are what they should be, hardly any byte is asked for twice.
     private func checkWaste(_ program: Program) {
-        guard scenario.faults.isEmpty, !scenario.contributes, program.hasReadEverything,
+        guard scenario.isCalm, !scenario.contributes, program.hasReadEverything,
             let read = program.witness?.read,
             scenario.servers.allSatisfy({ $0.character == .honest })
         else { return }
@@ -270,7 +279,9 @@ public final class Simulation {
             }
             let interface = program.workload.restriction.interfaces?.first
             let way = Network.Way(server: id, interface: interface)
-            if network.longestSilence(way, from: opened, to: world.now) > .seconds(25) { return true }
+            let patience = min(25, (program.workload.userTimeout?.seconds ?? 25) * 0.8)
+            let longest = network.longestSilence(way, from: opened, to: world.now)
+            if longest > Interval(seconds: patience) { return true }
         }
         return false
     }
@@ -280,6 +291,7 @@ public final class Simulation {
         guard programs.allSatisfy(\.isOver) else { return }
         let left = client.report.streams.count
         if left > 0 { world.fail("client: \(left) streams are left of programs that are over") }
+        for program in programs { checkIntake(program) }
         for (index, errno) in client.abortedAfter where !mayFail(programs[index]) {
             world.fail("\(programs[index].name) was done, and its stream ended with errno \(errno)")
         }
@@ -289,12 +301,25 @@ public final class Simulation {
         }
     }
 
+    /// Whoever closes without having been answered may rely on its bytes to arrive, as with TCP.
+    private func checkIntake(_ program: Program) {
+        guard case .quit = program.workload.ending, program.state == .done, !mayFail(program),
+            let stream = client.streams[program.index], let primary = client.primaries[program.index]?.last,
+            let written = program.witness?.written
+        else { return }
+        let taken = network.server(primary).intake[stream] ?? 0
+        if taken != written {
+            world.fail("\(program.name) wrote \(written) bytes and closed, and \(taken) arrived")
+        }
+    }
+
     private func result() -> Outcome {
         var outcome = Outcome()
         outcome.violation = world.violation
         outcome.seconds = world.elapsed
         outcome.steps = world.steps
         outcome.furthestAhead = furthestAhead
+        outcome.census = world.census
         for server in network.servers { client.count { $0.expired += server.expirations } }
         outcome.coverage = client.coverage
         for program in programs {

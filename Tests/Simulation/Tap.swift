@@ -1,6 +1,6 @@
 internal import KwikCore
 
-/// Shows what is in channels, for a trace.
+/// Sees what is in channels: counts it, and shows it in a trace.
 final class Tap {
     private let world: World
     private let name: String
@@ -15,23 +15,36 @@ final class Tap {
     }
 
     func received(_ channel: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
-        var reader = readers[channel] ?? ChannelReader(expectsPreface: channel.number & 1 != parity)
-        let mark = "\(name) <- \(channel.path.value)/\(channel.number)"
+        var reader =
+            readers.removeValue(forKey: channel)
+            ?? ChannelReader(expectsPreface: channel.number & 1 != parity)
         do throws(WireError) {
             var position = 0
-            while let item = unsafe try reader.next(bytes, from: &position) {
-                switch item {
-                case .bytes, .dataEnd: break
-                case .data(let header): world.trace("\(mark) data \(header.offset)+\(header.length)")
-                case .preface(let preface):
-                    world.trace("\(mark) stream \(preface.stream.value) \(preface.role)")
-                case .frame(let frame): world.trace("\(mark) \(frame)")
-                }
-            }
+            while let item = unsafe try reader.next(bytes, from: &position) { note(item, channel) }
         } catch {
-            world.trace("\(mark) malformed: \(error)")
+            world.trace("\(mark(channel)) malformed: \(error)")
         }
-        if finished { world.trace("\(mark) finished") }
-        readers[channel] = reader
+        if finished { world.trace("\(mark(channel)) finished") } else { readers[channel] = reader }
+    }
+
+    func closed(_ channel: ChannelID) { readers[channel] = nil }
+
+    private func mark(_ channel: ChannelID) -> String {
+        "\(name) <- \(channel.path.value)/\(channel.number)"
+    }
+
+    private func note(_ item: ChannelReader.Item, _ channel: ChannelID) {
+        switch item {
+        case .bytes, .dataEnd: break
+        case .data(let header):
+            world.count("DATA")
+            world.trace("\(mark(channel)) data \(header.offset)+\(header.length)")
+        case .preface(let preface):
+            world.count(Census.name(of: preface.role))
+            world.trace("\(mark(channel)) stream \(preface.stream.value) \(preface.role)")
+        case .frame(let frame):
+            world.count(Census.name(of: frame))
+            world.trace("\(mark(channel)) \(frame)")
+        }
     }
 }

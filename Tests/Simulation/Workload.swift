@@ -55,6 +55,8 @@ public struct Workload: Sendable {
         case leave(after: UInt64)
         /// Stops reading (SHUT_RD) after so many bytes, sends what it has to, and closes.
         case deafen(after: UInt64)
+        /// Closes as soon as all is written, whatever the answer: the server has to get every byte.
+        case quit
     }
 
     /// Since the world began.
@@ -69,12 +71,26 @@ public struct Workload: Sendable {
     public var ending = Ending.close
     /// What the program set before it connected.
     public var options: SocketOptions = []
+    /// What it sets later, since the world began.
+    public var changes: [(at: Interval, SocketOption)] = []
+    /// The last byte of each of its writes is urgent.
+    public var marksUrgent = false
     /// The program bound its socket to interfaces.
     public var restriction = PathRestriction.none
 
     public init(start: Interval, exchanges: [Exchange]) {
         self.start = start
         self.exchanges = exchanges
+    }
+
+    /// TCP_USER_TIMEOUT, if the program set it.
+    var userTimeout: Interval? {
+        let isTimeout = { (option: SocketOption) in
+            option.level == SocketOption.tcp && option.name == SocketOption.userTimeoutName
+        }
+        return options.last(where: isTimeout).map { option in
+            .milliseconds(Int64(option.value.reversed().reduce(0) { $0 << 8 | UInt32($1) }))
+        }
     }
 
     /// Bytes in both directions, roughly.
@@ -92,5 +108,20 @@ public struct Workload: Sendable {
         for pause in pauses { total = total + pause.for }
         if readRate > 0 { total = total + Interval(seconds: Double(bytes) / Double(readRate)) }
         return total
+    }
+}
+
+/// Linux's numbers.
+extension SocketOption {
+    static let socket: Int32 = 1
+    static let tcp: Int32 = 6
+    static let sendBufferName: Int32 = 7
+    static let receiveBufferName: Int32 = 8
+    static let priorityName: Int32 = 12
+    static let userTimeoutName: Int32 = 18
+
+    init(_ level: Int32, _ name: Int32, _ number: Int) {
+        self.init(
+            level: level, name: name, value: (0..<4).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) })
     }
 }

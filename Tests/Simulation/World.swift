@@ -10,11 +10,15 @@ public final class World {
     public let tracing: Bool
     /// How many things happened.
     public private(set) var steps: UInt64 = 0
+    /// How often each kind of thing occurred that `Census` knows.
+    public private(set) var census: [String: Int] = [:]
 
+    /// Without references: they are moved often.
     private struct Entry {
         var instant: Instant
         var sequence: UInt64
-        var thing: () -> Void
+        /// Where its thing stands in `things`.
+        var place: Int
 
         func precedes(_ other: Entry) -> Bool {
             instant == other.instant ? sequence < other.sequence : instant < other.instant
@@ -22,6 +26,9 @@ public final class World {
     }
 
     private var heap: [Entry] = []
+    private var things: [(() -> Void)?] = []
+    /// Of `things`.
+    private var free: [Int] = []
     private var sequence: UInt64 = 0
 
     public init(tracing: Bool = false) { self.tracing = tracing }
@@ -31,7 +38,9 @@ public final class World {
 
     public func at(_ instant: Instant, _ thing: @escaping () -> Void) {
         sequence += 1
-        heap.append(Entry(instant: max(instant, now), sequence: sequence, thing: thing))
+        let place = free.popLast() ?? things.count
+        if place == things.count { things.append(thing) } else { things[place] = thing }
+        heap.append(Entry(instant: max(instant, now), sequence: sequence, place: place))
         rise(heap.count - 1)
     }
 
@@ -43,13 +52,20 @@ public final class World {
             now = first.instant
             steps += 1
             takeFirst()
-            first.thing()
+            let thing = things[first.place]
+            things[first.place] = nil
+            free.append(first.place)
+            thing?()
         }
         if violation == nil, !isDone() { now = max(now, end) }
     }
 
     /// Drops what is still to come, and with it the reference cycles through the waiting closures.
-    public func end() { heap = [] }
+    public func end() {
+        heap = []
+        things = []
+        free = []
+    }
 
     public func fail(_ what: @autoclosure () -> String) {
         guard violation == nil else { return }
@@ -57,6 +73,20 @@ public final class World {
         violation = text
         if tracing { print(stamp(), "VIOLATION", text) }
     }
+
+    /// A program closed in the middle of a request.
+    var hasBrokenOff = false
+
+    /// An urgent byte of a stream, by its direction.
+    struct Mark: Hashable {
+        var stream: StreamID
+        var isUp: Bool
+        var offset: UInt64
+    }
+    /// All that were ever marked.
+    var urgent: Set<Mark> = []
+
+    func count(_ kind: String) { census[kind, default: 0] += 1 }
 
     public func trace(_ what: @autoclosure () -> String) {
         if tracing { print(stamp(), what()) }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Seeded faults in the core: each patch in Mutants/ is applied to a copy of the tree, and a seed up to SEEDS
-# has to fail. A line for each; the last line is `mutants: applied=N found=N`. Exits 1 unless every mutant was
-# found.
+# has to fail. A line for each; the last line is `test: passed=N failed=N` in mutants that were found and not.
+# Exits 1 unless every mutant was found.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
@@ -55,4 +55,5 @@ for patch in "$here"/Mutants/*.patch; do
 done
 
 echo "mutants: applied=$applied found=$found"
+echo "test: passed=$found failed=$((total - found))"
 [ "$total" -gt 0 ] && [ "$found" -eq "$total" ]

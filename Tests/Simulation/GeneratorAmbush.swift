@@ -1,0 +1,94 @@
+internal import KwikCore
+
+// What scenarios got later, each drawn apart, so that the rest of a seed's scenario stays as it is.
+extension Scenario {
+    /// Deaths at the instants that matter. A run in which all went well otherwise heals after them.
+    mutating func drawAmbushes() {
+        var chance = Chance(seed: seed, purpose: "ambushes")
+        guard chance.chance(0.35) else { return }
+        if faults.isEmpty { healAt = Interval(seconds: chance.chance(0.1) ? 45 : chance.number(2...10)) }
+        for _ in 0..<chance.integer(1...3) { ambushes.append(Scenario.ambush(&chance)) }
+    }
+
+    private static func ambush(_ chance: inout Chance) -> Ambush {
+        var ambush = Ambush(
+            chance.pick(Ambush.Victim.allCases), at: chance.pick(Ambush.Moment.allCases),
+            passes: chance.pick([0, 0, 0, 1, 2, 5]))
+        switch chance.integer(0...2) {
+        case 0: break
+        case 1: ambush.delay = Interval(seconds: chance.number(0...0.03))
+        default: ambush.delay = Interval(seconds: chance.fraction() * chance.fraction())
+        }
+        if chance.chance(0.7) {
+            ambush.lasts = Interval(seconds: 0.02 + chance.fraction() * chance.fraction() * 4)
+        }
+        return ambush
+    }
+
+    /// The primary dies under a replica that may take its place, and whoever is next while it does.
+    static func succession(seed: UInt64) -> Scenario {
+        var chance = Chance(seed: seed, purpose: "succession")
+        let link = LinkTraits.of(megabits: chance.number(4...30), roundTrip: chance.number(4...60))
+        let servers = (0..<chance.integer(2...4)).map { _ in
+            ServerPlan(roles: [.origin, .replica], tellsClosed: chance.chance(0.5))
+        }
+        var routes = servers.indices.map { RoutePlan(server: $0, link) }
+        if chance.chance(0.3) { routes.append(RoutePlan(server: 0, interface: InterfaceID(2), link)) }
+        var workload = Workload(start: .milliseconds(300), exchanges: [])
+        for _ in 0..<chance.integer(1...2) {
+            let kind = chance.pick([Exchange.Kind.get, .get, .chunked])
+            let size = UInt64(chance.integer(2_000_000...5_000_000))
+            workload.exchanges.append(Exchange(kind, size: size, seed: chance.next() >> 8))
+        }
+        workload.ending = chance.pick([.close, .halfClose, .bye])
+        var scenario = Scenario(seed: seed, servers: servers, routes: routes, workloads: [workload])
+        scenario.settings.silentPrimary = .promote
+        let first = Ambush(
+            chance.pick([.primaryProcess, .primarySilence]), at: chance.pick([.engaged, .moved]),
+            passes: chance.integer(0...3), delay: Interval(seconds: chance.number(0...1)))
+        scenario.ambushes = [first]
+        if chance.chance(0.7) {
+            var next = Scenario.ambush(&chance)
+            next.moment = .promoted
+            next.passes = 0
+            scenario.ambushes.append(next)
+        }
+        scenario.healAt = Interval(seconds: chance.number(4...12))
+        return scenario
+    }
+
+    /// What programs set on their sockets, urgent bytes, and programs that close behind their last byte.
+    mutating func drawSockets() {
+        var chance = Chance(seed: seed, purpose: "sockets")
+        for index in workloads.indices {
+            if chance.chance(0.1) { workloads[index].options.append(Scenario.option(&chance)) }
+            if chance.chance(0.1) {
+                let at = workloads[index].start + Interval(seconds: chance.number(0...3))
+                workloads[index].changes.append((at, Scenario.option(&chance)))
+            }
+            if chance.chance(0.02) {
+                let time = chance.integer(2_000...10_000)
+                workloads[index].options.append(
+                    SocketOption(SocketOption.tcp, SocketOption.userTimeoutName, time))
+            }
+            if chance.chance(0.05) { workloads[index].marksUrgent = true }
+        }
+        if chance.chance(0.05) { for index in servers.indices { servers[index].marksUrgent = true } }
+        guard chance.chance(0.15) else { return }
+        let size = UInt64(chance.logarithmic(1...600_000))
+        var quit = Workload(
+            start: Interval(seconds: chance.number(0.3...3)),
+            exchanges: [Exchange(.put, size: size, seed: chance.next() >> 8)])
+        quit.ending = .quit
+        workloads.append(quit)
+    }
+
+    private static func option(_ chance: inout Chance) -> SocketOption {
+        let name = chance.pick([
+            SocketOption.sendBufferName, SocketOption.receiveBufferName, SocketOption.priorityName,
+        ])
+        let value =
+            name == SocketOption.priorityName ? chance.integer(0...7) : chance.logarithmic(65_536...1_048_576)
+        return SocketOption(SocketOption.socket, name, value)
+    }
+}
