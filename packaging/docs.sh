@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # API documentation of every module with DocC, without a plug-in:  docs.sh DIRECTORY
+# The last line is `docs: modules=N pages=N`; a module without pages fails.
 set -eu
 out=$1
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -9,6 +10,8 @@ rm -rf "$graphs"
 mkdir -p "$graphs" "$out"
 "${SWIFT:-swift}" build --package-path "$top" --scratch-path "$top/.build/docs" \
     -Xswiftc -emit-symbol-graph -Xswiftc -emit-symbol-graph-dir -Xswiftc "$graphs"
+modules=0
+pages=0
 for module in "$top"/Sources/Kwik*/; do
     name=$(basename "$module")
     mkdir -p "$graphs/$name"
@@ -16,5 +19,11 @@ for module in "$top"/Sources/Kwik*/; do
         [ -e "$graphs/$name/$name.symbols.json" ]
     "$docc" convert --fallback-display-name "$name" --fallback-bundle-identifier "kwik.$name" \
         --additional-symbol-graph-dir "$graphs/$name" --output-path "$out/$name" >/dev/null
-    echo "$out/$name"
+    count=$(find "$out/$name/data/documentation" -name '*.json' | wc -l)
+    echo "$out/$name: $count pages"
+    [ "$count" -gt 0 ]
+    modules=$((modules + 1))
+    pages=$((pages + count))
 done
+echo "docs: modules=$modules pages=$pages"
+[ "$modules" -gt 0 ]

@@ -3,6 +3,7 @@
 #
 #   Tests/Fuzz/build.sh [TARGET...]        all targets unless named; with FUZZ_SECONDS=0 builds only
 #
+# The last line is `fuzz: targets=N runs=N`; a target that tries nothing fails.
 # What libFuzzer finds goes to .build/fuzz/TARGET: new inputs to corpus/, failures to crash-* beside it.
 set -eu
 
@@ -30,6 +31,8 @@ module() { # name
         $(find -L "$root/Sources/$1" -name '*.swift' | sort)
 }
 
+targets=0
+total=0
 for target in "$@"; do
     out=$root/.build/fuzz/$target
     objects="" doors="" sources=""
@@ -52,6 +55,22 @@ for target in "$@"; do
         "$fuzz/$target/main.swift" $objects
     [ "$seconds" -gt 0 ] || continue
     # Swift's own backtraces would take the crash from libFuzzer.
+    # Its exit code would be lost in a pipe.
+    status=0
     SWIFT_BACKTRACE=enable=no "$out/fuzz" -max_total_time="$seconds" -max_len=8192 -rss_limit_mb=1024 \
-        -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" "$fuzz/$target/corpus"
+        -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" "$fuzz/$target/corpus" \
+        >"$out/log" 2>&1 || status=$?
+    if [ "$status" != 0 ]; then
+        tail -n 60 "$out/log"
+        echo "$target: libFuzzer ended with $status; its input is $out/crash-* or beside it" >&2
+        exit 1
+    fi
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$out/log")
+    grep '^stat::' "$out/log"
+    echo "$target: ${runs:-0} inputs"
+    [ "${runs:-0}" -gt 0 ] || exit 1
+    targets=$((targets + 1))
+    total=$((total + runs))
 done
+echo "fuzz: targets=$targets runs=$total"
+[ "$seconds" = 0 ] || [ "$targets" -gt 0 ]

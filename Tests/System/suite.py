@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Runs sets of tests one after the other and adds up what they report.
 
-    suite.py SET...        SET: tidy, unit, address, thread, simulation, golden, quick, single, long
+    suite.py SET...        SET: tidy, unit, address, thread, coverage, simulation, golden, quick, single, long
 
 Every set ends in a line `test: passed=N failed=N …`. A set that says nothing, runs nothing or exits with an
 error counts as a failure, so that no suite passes by not running. The last line is the sum, in the same form.
 """
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -40,7 +42,9 @@ UNIT_SETS = {
     "golden": ["--filter", "Golden"],
     "address": ["--sanitize=address", "--scratch-path", ".build/address"],
     "thread": ["--sanitize=thread", "--scratch-path", ".build/thread"],
+    "coverage": ["--enable-code-coverage", "--scratch-path", ".build/coverage"],
 }
+COVERAGE = ROOT / ".build" / "coverage" / "debug"
 
 
 def run_reporting(command):
@@ -89,6 +93,26 @@ def run_unit(*options):
     return [max(tests - failures - skipped, 0), failures, skipped]
 
 
+def show_coverage():
+    """A line for each module, the last for all: lines of code that the unit tests ran. False: none."""
+    tools = pathlib.Path(shutil.which(SWIFT)).resolve().parent
+    exported = subprocess.run(
+        [tools / "llvm-cov", "export", "-summary-only", COVERAGE / "kwikPackageTests.xctest",
+         "-instr-profile", COVERAGE / "codecov" / "default.profdata", ROOT / "Sources"],
+        stdout=subprocess.PIPE, check=True)
+    modules = {}
+    for file in json.loads(exported.stdout)["data"][0]["files"]:
+        lines = file["summary"]["lines"]
+        name = pathlib.Path(file["filename"]).relative_to(ROOT / "Sources").parts[0]
+        module = modules.setdefault(name, [0, 0])
+        module[0] += lines["count"]
+        module[1] += lines["covered"]
+    modules["all"] = [sum(counts) for counts in zip(*modules.values())]
+    for name, (count, covered) in modules.items():
+        print(f"coverage: module={name} lines={count} covered={covered} percent={100 * covered / count:.1f}")
+    return modules["all"][1] > 0
+
+
 def main():
     names = sys.argv[1:]
     if not names or any(name not in SETS and name not in UNIT_SETS for name in names):
@@ -98,6 +122,8 @@ def main():
         print(f"== {name}", flush=True)
         begun = time.monotonic()
         counts = run_unit(*UNIT_SETS[name]) if name in UNIT_SETS else run_reporting(SETS[name])
+        if name == "coverage" and not show_coverage():
+            counts[1] += 1
         rows.append((name, *counts, time.monotonic() - begun))
         total = [a + b for a, b in zip(total, counts)]
     print("\nset          passed  failed skipped seconds")
