@@ -45,6 +45,14 @@ public final class Gateway {
     /// From the first datagram to the hello.
     private static let helloTime = Interval.seconds(10)
 
+    /// The same after a restart, so that clients learn at once that the former process is gone (RFC 9000
+    /// §10.3.2). Of this server alone: another one with its key could be made to give the tokens away.
+    private static func doorSecret(_ configuration: GatewayConfiguration) -> [UInt8] {
+        let info = "kwik/3 stateless reset \(configuration.serverID) \(configuration.listen)"
+        return Cryptography.hkdfSHA256(
+            secret: configuration.identity.key.bytes, info: Array(info.utf8), length: 32)
+    }
+
     public init(
         _ configuration: GatewayConfiguration, runtimeDirectory: String?, loop: EventLoop, log: Log
     ) throws(StartError) {
@@ -58,7 +66,7 @@ public final class Gateway {
         } catch {
             throw StartError("\(configuration.identity.certificate.path): \(error)")
         }
-        door = ServerDoor(secret: RandomBytes.bytes(32))
+        door = ServerDoor(secret: Self.doorSecret(configuration))
         var settings = TransportSettings()
         settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
         self.settings = settings

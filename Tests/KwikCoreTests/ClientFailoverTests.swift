@@ -63,11 +63,11 @@ extension Event {
         #expect(world.events.filter { $0.isReattachment }.count == 1)
     }
 
-    @Test("A path is failed after a second of suspicion, and ended")
+    @Test("A path is failed after five seconds of suspicion, and ended")
     func failed() throws {
         let scene = try ClientScene.connected()
         scene.world.write(scene.stream, 100)
-        scene.world.pass(.milliseconds(1_400), on: [])
+        scene.world.pass(.milliseconds(5_400), on: [])
         #expect(scene.world.endedPaths == [path: ErrorCode.none])
         #expect(scene.world.session.paths.isEmpty && scene.world.session.channels.isEmpty)
         #expect(scene.world.ends[scene.stream] == nil)

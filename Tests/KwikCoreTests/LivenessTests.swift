@@ -27,7 +27,7 @@ private final class Path {
 }
 
 @Suite struct LivenessTests {
-    @Test("Silence calls for a probe, an unanswered probe makes a path suspect, a second of that ends it")
+    @Test("Silence calls for a probe, an unanswered probe makes a path suspect, five seconds of that end it")
     func course() {
         let path = Path()
         #expect(path.deadline == start + every)
@@ -41,9 +41,9 @@ private final class Path {
         #expect(path.state == .suspect && path.liveness.suspectSince == late)
         #expect(path.step(late + .milliseconds(10)) == .none)
         #expect(path.step(late + patience) == .probe)
-        #expect(path.step(late + .milliseconds(999)) == .probe)
-        #expect(path.step(late + .seconds(1)) == .none)
-        #expect(path.step(late + .seconds(1) + .microseconds(1)) == .failed)
+        #expect(path.step(late + .milliseconds(4_999)) == .probe)
+        #expect(path.step(late + .seconds(5)) == .none)
+        #expect(path.step(late + .seconds(5) + .microseconds(1)) == .failed)
         #expect(path.step(late + .seconds(9)) == .none && path.state == .failed)
     }
 
@@ -97,15 +97,15 @@ private final class Path {
         #expect(Liveness.patience(slow) == .milliseconds(50))
     }
 
-    @Test("A long probe timeout makes failing slower than a second")
+    @Test("A long probe timeout makes failing slower than five seconds")
     func slowFailure() {
         var slow = sample
-        slow.probeTimeout = .milliseconds(700)
+        slow.probeTimeout = .milliseconds(1_700)
         let path = Path()
         _ = path.step(start + every, sample: slow)
         let late = start + .milliseconds(200)
         #expect(path.step(late, sample: slow) == .suspect)
-        #expect(path.step(late + .milliseconds(2_100), sample: slow) == .probe)
-        #expect(path.step(late + .milliseconds(2_101), sample: slow) == .failed)
+        #expect(path.step(late + .milliseconds(5_100), sample: slow) == .probe)
+        #expect(path.step(late + .milliseconds(5_101), sample: slow) == .failed)
     }
 }

@@ -130,7 +130,8 @@ struct Simulate {
                     kind, seconds: Double(arguments.cells), seed: 1, tracing: arguments.traces)
                 print(
                     "cell \(cell.name) \(kind.rawValue): of_sum=\(short(result.ofSum))",
-                    "of_best=\(short(result.ofBest)) waste=\(short(result.waste))", result.violation ?? "")
+                    "of_best=\(short(result.ofBest)) waste=\(short(result.waste))",
+                    "gap=\(short(result.longestGap))", result.violation ?? "")
                 isWhole = isWhole && result.violation == nil
             }
         }

@@ -35,6 +35,7 @@ final class Connection {
     private var probesOwed = 0
 
     static let idleTimeout = Interval.seconds(30)
+    static let longSilence = Interval.milliseconds(50)
 
     init(roundTrip: Interval, now: Instant, transmit: @escaping (Packet) -> Void) {
         recovery = Recovery(roundTrip: roundTrip)
@@ -97,6 +98,8 @@ final class Connection {
 
     func receive(_ packet: Packet, now: Instant, _ sink: (Report) -> Void) {
         guard isOpen else { return }
+        // As the transport does: heard again, the probe does not wait for the timer that backed off.
+        if now - lastHeard > Self.longSilence, recovery.backoff > 0 { probe(recovery.onDeadline(now: now)) }
         lastHeard = now
         if packet.close != nil {
             isOpen = false
@@ -137,7 +140,11 @@ final class Connection {
             return
         }
         guard let due = recovery.deadline, due <= now else { return }
-        let lost = recovery.onDeadline(now: now)
+        probe(recovery.onDeadline(now: now))
+    }
+
+    /// Repeats what is lost; if nothing is, the oldest packet tells what is.
+    private func probe(_ lost: [SentPacket]) {
         for packet in lost { repeatPieces(of: packet) }
         if lost.isEmpty {
             probesOwed = 2

@@ -2,7 +2,7 @@
 /// byte: loss stalls in-order delivery, and a lossy path is not a dead one.
 ///
 /// `active → suspect` when nothing was heard for longer than the round trip explains since the later of the
-/// last packet and the probe; `suspect → active` on any packet; `suspect → failed` after max(1 s, 3·PTO).
+/// last packet and the probe; `suspect → active` on any packet; `suspect → failed` after max(5 s, 3·PTO).
 struct Liveness {
     private(set) var state: PathState = .active
     /// When the path last became suspect.

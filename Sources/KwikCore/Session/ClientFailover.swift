@@ -214,10 +214,12 @@ extension ClientSession {
         return true
     }
 
-    /// What the former primary gave stays in the report; should it be back, it may serve as a replica.
+    /// What the former primary gave stays in the report; should it be back, it may serve as a replica, whose
+    /// blocks were right by definition.
     private func keepFormerPrimary(_ server: ServerID, of stream: ClientStream) {
         var part = ClientStream.Part(server: server, channel: ChannelID(path: PathID(0), number: -1))
         part.received = stream.primaryReceived
+        part.matched = Int(stream.primaryReceived / Block.size)
         part.ended = .pathDown
         stream.parts.removeAll { $0.server == server }
         stream.parts.append(part)
