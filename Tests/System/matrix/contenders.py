@@ -169,9 +169,12 @@ def mptcp(world, series):
 
 
 def congestion_at(world, port):
-    """The congestion control of each connection from a port of the server's end, as the kernel tells it."""
-    listing = world.network.run("server", ["ss", "-tinH", "state", "established", f"sport = :{port}"],
-                                capture_output=True, text=True)
+    """The congestion control of each connection of the client to a port of the server's end, as the kernel
+    tells it; those of gateways to that port are none of the client's."""
+    client = " or ".join(f"dst {world.network.local(i)}" for i in range(len(world.cell.links)))
+    listing = world.network.run(
+        "server", ["ss", "-tinH", "state", "established", f"( sport = :{port} ) and ( {client} )"],
+        capture_output=True, text=True)
     names = {"cubic", "bbr", "reno"}
     return [next((word for word in line.split() if word in names), "unknown")
             for line in listing.stdout.splitlines() if "cwnd:" in line]

@@ -72,8 +72,11 @@ def table(rows):
     return "\n".join(lines)
 
 
-def gap_limit(cell):
-    return max(GAP_MS, GAP_RTTS * cell.longest_rtt)
+def gap_limit(figures):
+    """By the largest smoothed round trip that the engine told, which has the queues in it."""
+    paths = [path for round_ in figures.rounds for path in (round_.get("kwik") or {}).get("paths", [])]
+    told = [path["rtt_ms"] for path in paths if path["rtt_ms"]]
+    return max(GAP_MS, GAP_RTTS * max([figures.cell.longest_rtt, *told]))
 
 
 def demands(figures):
@@ -89,8 +92,8 @@ def demands(figures):
         if share is not None and share < 1 and not cell.small:
             yield f"{share:.3f} of {other}"
     gap = figures.worst("kwik", "longest_gap_ms")
-    if cell.kills and gap is not None and gap > gap_limit(cell):
-        yield f"a gap of {gap:.0f} ms; at most {gap_limit(cell):.0f}"
+    if cell.kills and gap is not None and gap > gap_limit(figures):
+        yield f"a gap of {gap:.0f} ms; at most {gap_limit(figures):.0f}"
     if figures.corrupt():
         yield f"{figures.corrupt()} transfers with wrong bytes"
     yield from figures.failures()
