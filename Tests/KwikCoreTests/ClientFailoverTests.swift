@@ -231,6 +231,34 @@ extension Event {
         #expect(world.abandoned[own] == .protocolViolation)
     }
 
+    @Test("What the promoted server has sent already is not asked of it again, with a tag or without")
+    func promotedCopies() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let tagged = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(tagged.channel, tagged.range, finished: true)
+        world.pass(.milliseconds(20))
+        let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
+        world.data(untagged.channel, untagged.range, finished: true)
+        func blocks(_ range: ByteRange) -> [ByteRange] {
+            (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
+        }
+        #expect(try !blocks(untagged.range).contains { try scene.state.down.contains($0) })
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        for block in blocks(tagged.range) + blocks(untagged.range) {
+            #expect(try scene.state.down.contains(block))
+        }
+        #expect(try scene.state.down.front == 2 * Block.size)
+        let own = try world.main(mirrorPath)
+        let isCarved = world.frames(own).contains { frame in
+            guard case .carve(_, let ranges) = frame else { return false }
+            return ranges.contains { (range: ByteRange) in range.overlaps(untagged.range) }
+        }
+        #expect(isCarved)
+    }
+
     @Test("The promoted server's FIN ends the stream")
     func promotedEnd() throws {
         let scene = try orphaned(.promote)

@@ -169,6 +169,25 @@ private func content(_ range: ByteRange) -> [UInt8] { GatewayWorld.content(range
         #expect(sink.sum == GatewayChecks.fin(ByteRange(100, Block.size), content))
     }
 
+    @Test("A new beginning keeps the whole blocks of the server that it begins with")
+    func rebaseToAnother() {
+        let sink = Sink()
+        let server = ServerID(4)
+        _ = sink.put(0, content(ByteRange(0, 100)))
+        _ = sink.put(5 * Block.size, content(.blocks(5, 6)))
+        for (block, end, origin) in [(2, 3, server), (3, 4, ServerID(5)), (4, 4, server)] {
+            var copy = BlockCopy(block: UInt64(block), origin: origin)
+            let range = ByteRange(copy.start, UInt64(end) * Block.size + (end == block ? 10 : 0))
+            unsafe content(range).withUnsafeBytes { unsafe copy.write(at: range.start, $0) }
+            _ = copy.commit(range)
+            _ = sink.reassembler.adopt(copy)
+        }
+        sink.reassembler.rebase(to: server)
+        #expect((1...5).filter { sink.contains(.blocks(UInt64($0), UInt64($0) + 1)) } == [2])
+        #expect(sink.front == 100 && sink.highest == 3 * Block.size)
+        #expect(sink.memory == 2 * Int(Block.size))
+    }
+
     /// A hostile server would have us keep a range for each byte that it scatters.
     @Test("A block is kept in so many fragments at most")
     func fragments() {

@@ -109,7 +109,7 @@ struct LeaseBook {
         let key = CopyKey(server: server, block: block)
         if copies[key] == nil {
             copiesBegun += 1
-            copies[key] = BlockCopy(block: block, number: copiesBegun)
+            copies[key] = BlockCopy(block: block, number: copiesBegun, origin: server)
         }
         unsafe copies[key]?.write(at: offset, bytes)
         return copies[key]?.number ?? 0

@@ -182,8 +182,8 @@ extension ClientSession {
         return best
     }
 
-    /// The replica's bytes are the truth from the read offset on. What others sent is asked for anew: its
-    /// tags would be the dead primary's.
+    /// The replica's bytes are the truth from the read offset on, those too that it has sent already, which
+    /// may have waited for tags. What others sent is asked for anew: its tags would be the dead primary's.
     private func promote(_ stream: ClientStream, now: Instant) -> Bool {
         guard settings.silentPrimary == .promote, case .open = stream.phase,
             let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
@@ -194,6 +194,7 @@ extension ClientSession {
         for side in stream.sides { dropSide(side, of: stream) }
         stream.flights = Flights()
         let part = stream.parts[index]
+        for copy in wholeCopies(of: part.server, stream) { _ = stream.down.adopt(copy) }
         endPart(index, of: stream, .promoted, now: now)
         keepFormerPrimary(before, of: stream)
         stream.primaryReceived = part.received
@@ -208,10 +209,28 @@ extension ClientSession {
         stream.upTaken = part.upAcknowledged
         stream.reserved = RangeSet()
         event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
-        stream.down.rebase()
+        stream.down.rebase(to: path.server)
         stream.book.reset()
         reattach(stream, to: path, now: now)
+        advanced(stream, now: now)
         return true
+    }
+
+    /// The server's blocks beyond the front that are complete and wait for their tags.
+    private func wholeCopies(of server: ServerID, _ stream: ClientStream) -> [BlockCopy] {
+        let first = Block.index(of: Block.roundUp(stream.down.front))
+        var copies: [BlockCopy] = []
+        for range in stream.book.claims.ranges {
+            for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1)
+            where block >= first {
+                if let copy = stream.book.copy(server, of: block), copy.filled == Block.size,
+                    !isSettled(block, of: stream)
+                {
+                    copies.append(copy)
+                }
+            }
+        }
+        return copies
     }
 
     /// What the former primary gave stays in the report; should it be back, it may serve as a replica, whose

@@ -138,18 +138,20 @@ public struct Reassembler {
     public var sumToFront: UInt64 { sum &+ segmentSum(ByteRange(min(summed, front), front)) }
 
     /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere
-    /// now.
-    public mutating func rebase() {
+    /// now. What whole blocks `origin` gave, which is that truth, stay.
+    public mutating func rebase(to origin: ServerID? = nil) {
+        highest = front
         for index in slots.indices {
             guard let copy = slots[index] else { continue }
-            if copy.block * Block.size >= front {
+            if let origin, copy.origin == origin, copy.start >= front, copy.filled == Block.size {
+                highest = max(highest, copy.end)
+            } else if copy.block * Block.size >= front {
                 slots[index] = nil
                 held -= 1
             } else {
                 slots[index]?.truncate(at: front)
             }
         }
-        highest = front
         sumBase = front
         summed = front
         sum = 0
@@ -188,14 +190,17 @@ public struct Reassembler {
 public struct BlockCopy {
     public let block: UInt64
     let number: UInt64
+    /// Whose bytes they are; nil: the primary's, or several servers'.
+    let origin: ServerID?
     private let chunk: Chunk
     /// Almost always one range; more only when pieces come from several channels.
     private var committed = RangeSet()
 
     /// - Parameter number: tells a copy from one begun after it was dropped.
-    public init(block: UInt64, number: UInt64 = 0) {
+    public init(block: UInt64, number: UInt64 = 0, origin: ServerID? = nil) {
         self.block = block
         self.number = number
+        self.origin = origin
         chunk = Chunk(capacity: Int(Block.size))
     }
 
