@@ -45,6 +45,7 @@ let package = Package(
         door("CKwikMessages", links: ["protobuf-c"]),
         door("CIsal", links: ["isal"]),
         door("CXXHash", links: ["xxhash"]),
+        door("CZstd", links: ["zstd"]),
         door("CJansson", links: ["jansson"]),
         .target(name: "CToml", cxxSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])],
                 linkerSettings: [.linkedLibrary("tomlplusplus")]),
@@ -57,7 +58,7 @@ let package = Package(
         module("KwikTelemetry", ["KwikCore", "KwikLinux", "CJansson"]),
         module("KwikPrograms", ["KwikCore", "KwikLinux"]),
         module("KwikEndpoint", [
-            "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "CIsal", "CXXHash",
+            "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "CIsal", "CXXHash", "CZstd",
         ]),
         module("KwikEngine", [
             "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl",

@@ -12,7 +12,8 @@
 set -eu
 
 build="make gcc g++ libc6-dev binutils libsystemd-dev libngtcp2-dev libngtcp2-crypto-gnutls-dev
-       libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev"
+       libgnutls28-dev libprotobuf-c-dev libtomlplusplus-dev libjansson-dev libisal-dev libxxhash-dev
+       libzstd-dev"
 demo="nginx curl openssl python3"
 test="git wget dpkg-dev apt-utils protobuf-c-compiler mandoc iproute2 nftables"
 # Real programs and their servers; python3 is Debian's own, which python3-pip belongs to.

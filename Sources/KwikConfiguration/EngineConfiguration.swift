@@ -29,6 +29,7 @@ public struct EngineService: Sendable {
     public var policy: FailurePolicy = .fail
     public var replicas: ReplicaUse = .auto
     public var congestion: CongestionControl = .cubic
+    public var compression: Compression = .none
     /// Bearer token for the gateways. Secret: never logged.
     public var token: String?
     /// PEM list of the authorities that the servers' certificates chain to; nil: the system's.

@@ -41,6 +41,7 @@ extension EngineConfiguration {
         service.policy = try policy(&table) ?? service.policy
         service.replicas = try table.choice("replicas", ReplicaUse.self) ?? service.replicas
         service.congestion = try table.choice("congestion", CongestionControl.self) ?? service.congestion
+        service.compression = try table.choice("compression", Compression.self) ?? service.compression
         service.interfaces = try table.interfaces("interfaces") ?? interfaces
         service.token = try token(&table, loading)
         service.authorities = try loading.pem("ca", in: &table)

@@ -52,6 +52,7 @@ public struct GatewayService: Sendable {
     public var tokens: [String] = []
     /// `max_window`: bytes per stream and direction, 64 KiB ... 1 GiB.
     public var maxWindow: UInt64 = 16 << 20
+    public var compression: Compression = .none
     /// `max_streams`: per session.
     public var maxStreams: Int = 1_024
 

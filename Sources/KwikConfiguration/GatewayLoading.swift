@@ -91,6 +91,7 @@ extension GatewayConfiguration {
         service.tokens = try tokens(&table, loading)
         service.maxWindow =
             try table.size("max_window", in: 65_536...(1 << 30)) ?? service.maxWindow
+        service.compression = try table.choice("compression", Compression.self) ?? service.compression
         service.maxStreams = try table.integer("max_streams", in: 1...65_536) ?? service.maxStreams
         try table.finish()
         return service

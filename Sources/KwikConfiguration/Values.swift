@@ -90,6 +90,12 @@ public enum CongestionControl: String, CaseIterable, Sendable {
     case bbr2
 }
 
+/// Whether pieces may be compressed. Not unless the operator says so: their lengths tell of their content.
+public enum Compression: String, CaseIterable, Sendable {
+    case none
+    case zstd
+}
+
 /// By which local interfaces the paths of a service leave.
 public enum InterfaceChoice: Hashable, Sendable {
     /// By each that has an address of its own and a route to the server.

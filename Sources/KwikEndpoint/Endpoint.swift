@@ -42,8 +42,14 @@ public final class Endpoint {
     /// Local sockets for which this turn has brought bytes.
     private var undelivered: [LocalPump] = []
     private var shaper: RateShaper?
+    private var workMeter: WorkMeter?
     private var timer: LoopTimer?
     private var nextPath: UInt32 = 1
+    /// For the services that compress: one for all, as all are on this thread.
+    public lazy var codec: Codec = {
+        workMeter = WorkMeter(idle: loop.idle, now: Clock.now())
+        return .zstd()
+    }()
     private var turnCount = 0
     private var out: UnsafeMutableRawBufferPointer
     let gathering = Gathering()
@@ -203,6 +209,9 @@ public final class Endpoint {
                 link.expire(now: now)
                 touch(link)
             }
+        }
+        if let share = workMeter?.share(idle: loop.idle, now: now) {
+            for driver in drivers { driver.worked = share }
         }
         for driver in drivers { driver.turn(now: now) }
         deliver()

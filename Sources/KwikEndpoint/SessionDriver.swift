@@ -12,6 +12,8 @@ public final class SessionDriver {
     private var draining = false
     /// Something happened since the last turn.
     private(set) var touched = true
+    /// The share of the last while in which the loop had work to do, until the session is told.
+    var worked: Double?
 
     init(door: SessionDoor, endpoint: Endpoint) {
         self.door = door
@@ -96,6 +98,10 @@ public final class SessionDriver {
     func turn(now: Instant) {
         guard touched || (door.deadline().map { $0 <= now } ?? false) else { return }
         touched = false
+        if let share = worked {
+            worked = nil
+            input(.worked(share))
+        }
         for link in links where link.heard {
             link.heard = false
             input(.sample(link.id, link.connection.sample))

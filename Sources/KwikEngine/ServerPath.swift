@@ -58,6 +58,8 @@ final class ServerPath {
         var settings: TransportSettings
         var token: String?
         var clientID: String
+        /// What is offered to gateways.
+        var capabilities: [String] = []
     }
 
     init(
@@ -115,6 +117,7 @@ final class ServerPath {
         hello.clientID = recipe.clientID
         hello.version = 3
         hello.service = recipe.service
+        hello.capabilities = recipe.capabilities
         if let token = recipe.token { hello.credential = .bearerToken(token) }
         if !secret.isEmpty {
             showedProof = true

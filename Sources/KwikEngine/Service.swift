@@ -55,14 +55,16 @@ final class Service {
         // A server's own channels are refused; so many at a time may come to be.
         settings.streams = 64
         settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
+        let compresses = configuration.compression == .zstd
         let recipe = ServerPath.Recipe(
             service: configuration.name, trust: trust, settings: settings, token: configuration.token,
-            clientID: clientID)
+            clientID: clientID, capabilities: compresses ? [Capability.zstd] : [])
         paths = ServicePaths(configuration, engine: engine, recipe: recipe, endpoint: endpoint, log: log)
         let client = ClientSettings(
             silentPrimary: configuration.policy == .promote ? .promote : .fail,
             replicas: configuration.replicas == .auto)
-        session = ClientSession(settings: client, integrity: .standard)
+        session = ClientSession(
+            settings: client, integrity: .standard, codec: compresses ? endpoint.codec : nil)
         driver = endpoint.makeDriver(SessionDoor(session))
         driver.role = { [unowned self] action in self.perform(action) }
         do throws(Errno) {

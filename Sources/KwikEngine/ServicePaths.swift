@@ -257,7 +257,9 @@ final class ServicePaths {
         manager.connected(path.name)
         // A server's own word never adds to what the configuration allows it.
         let roles = hello.roles.intersection(servers[index].configuration.roles)
-        let traits = PathTraits(name: path.name, kind: path.kind, roles: roles, resumed: hello.resumed)
+        var traits = PathTraits(name: path.name, kind: path.kind, roles: roles, resumed: hello.resumed)
+        traits.compresses = recipe.capabilities.contains(Capability.zstd)
+            && hello.capabilities.contains(Capability.zstd)
         onUp(link, traits, hello)
         onChange()
     }

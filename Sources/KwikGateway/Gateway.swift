@@ -211,6 +211,8 @@ public final class Gateway {
         answer.joinSecret = session.joinSecret
         answer.resumed = known != nil
         answer.version = Admission.version
+        let compresses = service.compression == .zstd && hello.capabilities.contains(Capability.zstd)
+        if compresses { answer.capabilities = [Capability.zstd] }
         var limits = SessionLimits()
         limits.maxStreams = UInt32(clamping: service.maxStreams)
         limits.maxWindowBytes = service.maxWindow
@@ -228,8 +230,9 @@ public final class Gateway {
         link.onControl = { [unowned self, unowned link] message in
             self.command(message, on: link, of: service)
         }
-        session.driver.adopt(
-            link, traits: PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil))
+        var traits = PathTraits(server: ServerID(0), roles: service.roles, resumed: known != nil)
+        traits.compresses = compresses
+        session.driver.adopt(link, traits: traits)
     }
 
     /// After the hello.

@@ -36,7 +36,9 @@ final class ServedSession {
         limits.windowPerSession = memory
         limits.streams = service.maxStreams
         core = unsafe GatewaySession(
-            roles: service.roles, integrity: .standard, tagger: taggers.tagger, limits: limits)
+            roles: service.roles, integrity: .standard,
+            codec: service.compression == .zstd ? endpoint.codec : nil, tagger: taggers.tagger,
+            limits: limits)
         driver = endpoint.makeDriver(SessionDoor(core))
         driver.role = { [unowned self] action in self.perform(action) }
     }

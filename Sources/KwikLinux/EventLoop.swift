@@ -94,6 +94,10 @@ public final class EventLoop {
         }
     }
 
+    /// How long it has waited for something to do, since it was made. The rest of the time it was at work, or
+    /// kept from it by other processes.
+    public var idle: Interval { poller.idle }
+
     /// Ends `run` at the end of this turn.
     public func stop(_ code: Int32) { exitCode = code }
 }
@@ -183,6 +187,7 @@ private final class Poller {
     private var free: [Int] = []
     private var generation: UInt64 = 0
     private let ready: UnsafeMutablePointer<kwik_ready>
+    private(set) var idle = Interval.zero
 
     private static let capacity = 64
     private static let indexBits: UInt64 = 32
@@ -260,11 +265,14 @@ private final class Poller {
     func turn() throws(Errno) -> Bool {
         let earliest = earliest()
         var patience: Int64 = -1
-        if earliest != .never { patience = max(0, (earliest - Clock.now()).nanoseconds) }
+        let begun = Clock.now()
+        if earliest != .never { patience = max(0, (earliest - begun).nanoseconds) }
         let count = unsafe kwik_epoll_wait(epoll, ready, Int32(Self.capacity), patience)
+        let now = Clock.now()
+        idle = idle + (now - begun)
         if count == -EINTR { return false }
         try checked(count)
-        var dispatched = earliest != .never && fire(now: Clock.now())
+        var dispatched = earliest != .never && fire(now: now)
         for index in 0..<Int(count) {
             let event = unsafe ready[index]
             guard let source = sources[Int(event.token & ((1 << Self.indexBits) - 1))],

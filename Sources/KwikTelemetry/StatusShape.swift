@@ -105,6 +105,8 @@ public enum StatusShape {
             ("rtt_ms", .number(round(report.srtt.milliseconds, digits: 2))),
             ("rate_mbps", .number(round(report.rate * 8e-6, digits: 2))),
             ("received_bytes", JSON(report.received)), ("sent_bytes", JSON(report.sent)),
+            ("compression", JSON(report.compresses ? "zstd" : nil)),
+            ("received_wire_bytes", JSON(report.receivedWire)), ("sent_wire_bytes", JSON(report.sentWire)),
             ("streams", JSON(report.streams)), ("internal_channels", JSON(report.internalChannels)),
             ("spare", .bool(isSpare)),
         ])

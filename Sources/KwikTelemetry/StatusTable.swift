@@ -66,12 +66,19 @@ public enum StatusTable {
                 path["via"]?.text ?? "-",
                 path["state"]?.text ?? "",
                 fixed(path["rtt_ms"]?.number ?? 0, digits: 1) + " ms",
-                fixed(path["rate_mbps"]?.number ?? 0, digits: 1) + " Mbit/s", bytes(path["received_bytes"]),
-                bytes(path["sent_bytes"]),
+                fixed(path["rate_mbps"]?.number ?? 0, digits: 1) + " Mbit/s",
+                bytes(path["received_bytes"]) + packed(path, "received_bytes", "received_wire_bytes"),
+                bytes(path["sent_bytes"]) + packed(path, "sent_bytes", "sent_wire_bytes"),
                 isSpare ? "spare" : integer(path["streams"]),
             ])
         }
         return table
+    }
+
+    /// What the bytes were on the wire, where that is not the same.
+    private static func packed(_ path: JSON, _ plain: String, _ wire: String) -> String {
+        guard let count = path[wire]?.integer, count != path[plain]?.integer else { return "" }
+        return " in \(bytes(path[wire]))"
     }
 
     private static func streams(_ streams: JSON?, title: String) -> Table {

@@ -10,7 +10,7 @@ set -eu
 fuzz=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$fuzz/../.." && pwd)
 seconds=${FUZZ_SECONDS:-30}
-[ $# -gt 0 ] || set -- kdp programs
+[ $# -gt 0 ] || set -- kdp programs zstd
 flags="-swift-version 6 -strict-memory-safety -warnings-as-errors -O -g -parse-as-library"
 flags="$flags -sanitize=fuzzer,address"
 
@@ -48,6 +48,12 @@ for target in "$@"; do
         for name in KwikCore KwikLinux KwikPrograms; do module $name; done
         objects="$objects -lsystemd"
         ;;
+    zstd)
+        door CZstd
+        module KwikCore
+        sources=$root/Sources/KwikEndpoint/ZstdCodec.swift
+        objects="$objects -lzstd"
+        ;;
     *) echo "build.sh: unknown target $target" >&2; exit 2 ;;
     esac
     # shellcheck disable=SC2086
@@ -57,7 +63,7 @@ for target in "$@"; do
     # Swift's own backtraces would take the crash from libFuzzer.
     # Its exit code would be lost in a pipe.
     status=0
-    SWIFT_BACKTRACE=enable=no "$out/fuzz" -max_total_time="$seconds" -max_len=8192 -rss_limit_mb=1024 \
+    SWIFT_BACKTRACE=enable=no "$out/fuzz" -max_total_time="$seconds" -max_len=20000 -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" "$fuzz/$target/corpus" \
         >"$out/log" 2>&1 || status=$?
     if [ "$status" != 0 ]; then

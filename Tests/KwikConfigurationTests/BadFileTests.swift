@@ -156,6 +156,11 @@ private let badEngines: [(text: String, problem: String)] = [
         "3:14: 'congestion' must be one of \"cubic\", \"bbr2\"; this is \"reno\""
     ),
     (
+        service("compression = \"gzip\""),
+        "3:15: 'compression' must be one of \"none\", \"zstd\"; this is \"gzip\""
+    ),
+    (service("compression = true"), "3:15: 'compression' must be a string, this is true or false"),
+    (
         service("token = \"a b\""),
         "3:9: 'token' holds a token that is longer than 4096 bytes or not plain text"
     ),
@@ -175,7 +180,7 @@ private let badEngines: [(text: String, problem: String)] = [
     (
         service("colour = 3"),
         "3:1: unknown key 'colour' in [[service]]; known are addresses, ca, certificate, "
-            + "congestion, interfaces, key, name, policy, replicas, server, token, token_file"
+            + "compression, congestion, interfaces, key, name, policy, replicas, server, token, token_file"
     ),
     ("[[service]]\nname = \"192.0.2.1:80\"", "1:1: 'server' is missing in [[service]]"),
     (
@@ -261,6 +266,10 @@ private let badGateways: [(text: String, problem: String)] = [
         gateway().replacing("127.0.0.1:80", with: "www:80"),
         "9:11: 'backend' must be \"address:port\" with a literal address or \"unix:/path\", "
             + "this is \"www:80\""
+    ),
+    (
+        gateway(service: "compression = \"lz4\""),
+        "12:15: 'compression' must be one of \"none\", \"zstd\"; this is \"lz4\""
     ),
     (
         gateway(service: "max_window = \"1 KiB\""),

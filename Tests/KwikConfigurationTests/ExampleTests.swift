@@ -40,6 +40,7 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(web.policy == .promote)
         #expect(web.replicas == .auto)
         #expect(web.congestion == .bbr2)
+        #expect(web.compression == .none)
         #expect(web.token == "a-long-random-secret")
         #expect(web.authorities == nil)
         #expect(web.servers.map(\.name) == ["a.example.net", "b.example.net"])
@@ -51,6 +52,7 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(database.policy == .fail)
         #expect(database.replicas == .never)
         #expect(database.congestion == .cubic)
+        #expect(database.compression == .zstd)
     }
 
     @Test func theGatewaysExampleIsTakenAsItReads() throws {
@@ -78,6 +80,7 @@ let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
         #expect(web.tokens == ["a-long-random-secret", "another-one"])
         #expect(web.maxWindow == 8 << 20)
         #expect(web.maxStreams == 500)
+        #expect(configuration.services.map(\.compression) == [.none, .zstd])
         #expect(configuration.services[1].backend == .unix("/run/postgresql/.s.PGSQL.5432"))
         #expect(configuration.services[1].maxWindow == 16 << 20)
     }

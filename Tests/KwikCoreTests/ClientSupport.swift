@@ -5,6 +5,8 @@ import Testing
 /// Programs and servers around one `ClientSession`, all as plain as can be.
 final class ClientWorld {
     let session: ClientSession
+    /// Servers offer compression.
+    private let compresses: Bool
     var now = Instant(nanoseconds: 1_000_000_000)
     /// In the order in which they were opened, with what the client sent on each.
     private(set) var opened: [ChannelID] = []
@@ -31,8 +33,9 @@ final class ClientWorld {
     static let path = PathID(1)
     static let mirrorPath = PathID(2)
 
-    init(_ settings: ClientSettings = ClientSettings()) {
-        session = ClientSession(settings: settings, integrity: GatewayChecks.integrity)
+    init(_ settings: ClientSettings = ClientSettings(), codec: Codec? = nil, compresses: Bool = false) {
+        session = ClientSession(settings: settings, integrity: GatewayChecks.integrity, codec: codec)
+        self.compresses = compresses
         for server in [Self.origin, Self.mirror, ServerID(3)] {
             unsafe session.setTagger(
                 { stream, block, bytes in unsafe GatewayChecks.tag(stream, block, Array(bytes)) },
@@ -94,7 +97,9 @@ final class ClientWorld {
         interface: InterfaceID = .any, resumed: Bool = true
     ) {
         let name = PathName(server: server, interface: interface)
-        handle(.pathUp(path, PathTraits(name: name, kind: .direct, roles: roles, resumed: resumed)))
+        var traits = PathTraits(name: name, kind: .direct, roles: roles, resumed: resumed)
+        traits.compresses = compresses
+        handle(.pathUp(path, traits))
         sample(path)
     }
 
@@ -275,8 +280,10 @@ struct ClientScene {
     /// What the session keeps of the stream.
     var state: ClientStream { get throws { try #require(world.session.stream(stream)) } }
 
-    static func connected(_ settings: ClientSettings = ClientSettings()) throws -> ClientScene {
-        let world = ClientWorld(settings)
+    static func connected(
+        _ settings: ClientSettings = ClientSettings(), codec: Codec? = nil, compresses: Bool = false
+    ) throws -> ClientScene {
+        let world = ClientWorld(settings, codec: codec, compresses: compresses)
         world.up()
         let stream = try world.open()
         let own = try world.main()
@@ -286,9 +293,10 @@ struct ClientScene {
 
     /// A replica is engaged and has leases; the primary has sent two blocks and has `produced` bytes.
     static func engaged(
-        _ settings: ClientSettings = ClientSettings(), produced: UInt64 = 4 << 20, ended: Bool = false
+        _ settings: ClientSettings = ClientSettings(), produced: UInt64 = 4 << 20, ended: Bool = false,
+        codec: Codec? = nil, compresses: Bool = false
     ) throws -> ClientScene {
-        let scene = try connected(settings)
+        let scene = try connected(settings, codec: codec, compresses: compresses)
         let world = scene.world
         world.up(ClientWorld.mirrorPath, ClientWorld.mirror, .replica)
         world.data(scene.own, .blocks(0, 2))

@@ -59,9 +59,11 @@ final class GatewayWorld {
     var backendsRead = true
     private var writer = FrameWriter()
 
-    init(roles: Roles = [.origin, .replica], limits: GatewayLimits = GatewayLimits()) {
+    init(
+        roles: Roles = [.origin, .replica], limits: GatewayLimits = GatewayLimits(), codec: Codec? = nil
+    ) {
         session = unsafe GatewaySession(
-            roles: roles, integrity: GatewayChecks.integrity,
+            roles: roles, integrity: GatewayChecks.integrity, codec: codec,
             tagger: { stream, block, bytes in unsafe GatewayChecks.tag(stream, block, Array(bytes)) },
             limits: limits)
     }
@@ -112,9 +114,10 @@ final class GatewayWorld {
         handle(.tick)
     }
 
-    func up(_ path: PathID = PathID(1)) {
-        let roles: Roles = [.origin, .replica]
-        handle(.pathUp(path, PathTraits(server: ServerID(7), roles: roles, resumed: false)))
+    func up(_ path: PathID = PathID(1), compresses: Bool = false) {
+        var traits = PathTraits(server: ServerID(7), roles: [.origin, .replica], resumed: false)
+        traits.compresses = compresses
+        handle(.pathUp(path, traits))
     }
 
     func pull(_ path: PathID = PathID(1), room: Int = .max) {

@@ -33,7 +33,8 @@ private var report: SessionReport {
     report.paths = [
         PathReport(
             path: PathID(1), name: PathName(server: ServerID(1)), kind: .direct, state: .active,
-            srtt: .microseconds(12_345), rate: 6_250_000, received: 1_610_612_736, sent: 4_096, streams: 2),
+            srtt: .microseconds(12_345), rate: 6_250_000, received: 1_610_612_736, sent: 4_096, streams: 2,
+            compresses: true, receivedWire: 536_870_912),
         PathReport(
             path: PathID(2), name: PathName(server: ServerID(2)), kind: .direct, state: .suspect,
             srtt: .milliseconds(150), rate: 0, received: 1_023, sent: 0, streams: 0),
@@ -82,6 +83,13 @@ private var status: JSON {
             try text.write(to: file, atomically: true, encoding: .utf8)
         }
         #expect(text == (try String(contentsOf: file, encoding: .utf8)))
+    }
+
+    @Test func aPathShowsWhatItsBytesWereOnTheWire() throws {
+        let paths = try #require(status["services"]?.elements.first?["paths"]?.elements)
+        #expect(paths.map { $0["compression"]?.text } == ["zstd", nil, nil, nil])
+        #expect(paths.map { $0["received_wire_bytes"]?.integer } == [536_870_912, 1_023, 0, 0])
+        #expect(paths.map { $0["sent_wire_bytes"]?.integer } == [4_096, 0, 0, 2_048])
     }
 
     @Test func coloursChangeNothingElse() {

@@ -21,11 +21,16 @@ public enum Character: Hashable, Sendable {
 
 /// Bytes that are a function of a seed and their offset.
 enum Pattern {
+    /// Every other byte is zero: what `SimCodec` makes shorter.
+    static let sparse: UInt64 = 1 << 56
+    private static let half: UInt64 = 0x00ff_00ff_00ff_00ff
+
     static func fill(_ target: UnsafeMutableRawBufferPointer, seed: UInt64, offset: UInt64) {
         var place = 0
         while place < target.count {
             let at = offset + UInt64(place)
-            let word = Chance.mix(seed &+ (at / 8 &+ 1) &* 0x9e37_79b9_7f4a_7c15)
+            var word = Chance.mix(seed &+ (at / 8 &+ 1) &* 0x9e37_79b9_7f4a_7c15)
+            if seed >> 56 == 1 { word &= half }
             if at % 8 == 0, place + 8 <= target.count {
                 unsafe target.storeBytes(of: word, toByteOffset: place, as: UInt64.self)
                 place += 8

@@ -21,9 +21,10 @@ final class Client: Node {
     /// Bytes that each program was given.
     private(set) var delivered: UInt64 = 0
 
-    init(_ world: World, _ network: Network, settings: ClientSettings) {
+    init(_ world: World, _ network: Network, settings: ClientSettings, compresses: Bool) {
         self.network = network
-        session = ClientSession(settings: settings, integrity: SimIntegrity.make())
+        session = ClientSession(
+            settings: settings, integrity: SimIntegrity.make(), codec: compresses ? SimCodec.make() : nil)
         super.init(world, name: "client")
         for server in network.servers {
             unsafe session.setTagger(server.tagger, for: server.id)

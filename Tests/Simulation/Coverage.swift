@@ -27,6 +27,9 @@ public struct Coverage: Sendable {
     public var contributed = 0
     public var contributionsFailed = 0
     public var delegationsExpired = 0
+    /// Looks at paths by which something had gone compressed.
+    public var compressedDown = 0
+    public var compressedUp = 0
 
     public init() {}
 
@@ -52,6 +55,7 @@ public struct Coverage: Sendable {
             ("below-target", belowTarget), ("relayed", relayed), ("restricted", restricted),
             ("server-streams", serverStreams), ("contributed", contributed),
             ("failed-contributions", contributionsFailed), ("expired-delegations", delegationsExpired),
+            ("compressed-down", compressedDown), ("compressed-up", compressedUp),
         ]
     }
 
@@ -86,5 +90,7 @@ public struct Coverage: Sendable {
         contributed += other.contributed
         contributionsFailed += other.contributionsFailed
         delegationsExpired += other.delegationsExpired
+        compressedDown += other.compressedDown
+        compressedUp += other.compressedUp
     }
 }

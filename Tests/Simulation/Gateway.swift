@@ -20,7 +20,8 @@ final class Gateway: Node {
         self.server = server
         self.onEvent = onEvent
         session = unsafe GatewaySession(
-            roles: server.roles, integrity: SimIntegrity.make(), tagger: server.tagger, limits: limits)
+            roles: server.roles, integrity: SimIntegrity.make(),
+            codec: server.compresses ? SimCodec.make() : nil, tagger: server.tagger, limits: limits)
         super.init(world, name: "gateway \(server.id.value)")
     }
 

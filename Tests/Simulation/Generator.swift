@@ -30,7 +30,21 @@ extension Scenario {
         }
         scenario.drawSockets()
         scenario.drawSecondary()
+        scenario.drawCompression()
         return scenario
+    }
+
+    /// Services that compress, and programs that have something to compress; drawn apart as well.
+    private mutating func drawCompression() {
+        var chance = Chance(seed: seed, purpose: "compression")
+        guard chance.chance(0.3) else { return }
+        compresses = true
+        for index in servers.indices { servers[index].compresses = chance.chance(0.85) }
+        for index in workloads.indices {
+            workloads[index].exchanges = workloads[index].exchanges.map {
+                chance.chance(0.6) ? $0.sparse : $0
+            }
+        }
     }
 
     /// What Kwik-aware servers do: drawn apart, so that the rest of a seed's scenario stays as it is.

@@ -12,6 +12,7 @@ final class Server {
     /// Bytes of each stream that its backend was given.
     var intake: [StreamID: UInt64] = [:]
     let contributes: Bool
+    let compresses: Bool
     private let world: World
     private let limits: GatewayLimits
     private let onEvent: (ServerID, Event) -> Void
@@ -40,6 +41,7 @@ final class Server {
         tellsClosed = plan.tellsClosed
         marksUrgent = plan.marksUrgent
         self.contributes = contributes
+        compresses = plan.compresses
         unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
     }
 
@@ -91,16 +93,21 @@ final class Route {
     var failures = 0
     /// When the client last heard from the server this way.
     var attempt = 0
+    /// Both ends offered compression.
+    let compresses: Bool
     /// Administratively down: not dialled.
     var isBarred = false
 
-    init(index: Int, server: Server, relay: Server?, up: Link, down: Link, plan: RoutePlan) {
+    init(
+        index: Int, server: Server, relay: Server?, up: Link, down: Link, plan: RoutePlan, compresses: Bool
+    ) {
         self.index = index
         self.server = server
         self.relay = relay
         self.up = up
         self.down = down
         self.plan = plan
+        self.compresses = compresses && server.compresses
     }
 
     var name: PathName { PathName(server: server.id, interface: plan.interface, relay: relay?.id) }
@@ -118,7 +125,9 @@ final class Route {
     var returns: Bool { carries && !server.isSilent }
 
     func traits(resumed: Bool) -> PathTraits {
-        PathTraits(name: name, kind: plan.kind, roles: server.roles, resumed: resumed)
+        var traits = PathTraits(name: name, kind: plan.kind, roles: server.roles, resumed: resumed)
+        traits.compresses = compresses
+        return traits
     }
 }
 
@@ -172,7 +181,7 @@ final class Network {
             routes.append(
                 Route(
                     index: index, server: servers[plan.server], relay: plan.relay.map { servers[$0] }, up: up,
-                    down: down, plan: plan))
+                    down: down, plan: plan, compresses: scenario.compresses))
         }
     }
 

@@ -6,6 +6,8 @@ public struct ServerPlan: Sendable {
     public var character: Character
     /// Its gateway can tell a backend that closed from one that shut its writing half (a Unix socket can).
     public var tellsClosed: Bool
+    /// It offers compression.
+    public var compresses = true
 
     /// The last byte of each write of its backends is urgent.
     public var marksUrgent = false
@@ -87,6 +89,8 @@ public struct Scenario: Sendable {
     public var servers: [ServerPlan]
     public var routes: [RoutePlan]
     public var workloads: [Workload]
+    /// The client offers compression.
+    public var compresses = false
     /// Servers give bytes of their own (role 4), and primaries delegate.
     public var contributes = false
     /// What programs beside the first server do with streams that it opens (role 5).

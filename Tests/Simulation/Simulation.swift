@@ -74,7 +74,7 @@ public final class Simulation {
             default: break
             }
         }
-        client = Client(world, network, settings: scenario.settings)
+        client = Client(world, network, settings: scenario.settings, compresses: scenario.compresses)
         secondary = Secondary(world, network, seed: scenario.seed)
     }
 
@@ -211,7 +211,15 @@ public final class Simulation {
     }
 
     private func look() {
-        for report in client.report.streams {
+        let report = client.report
+        for path in report.paths {
+            if path.receivedWire < path.received { client.count { $0.compressedDown += 1 } }
+            if path.sentWire < path.sent { client.count { $0.compressedUp += 1 } }
+            if !path.compresses, path.receivedWire != path.received || path.sentWire != path.sent {
+                world.fail("path \(path.path.value) is compressed, and one end did not offer it")
+            }
+        }
+        for report in report.streams {
             guard let program = programs.first(where: { client.streams[$0.index] == report.stream }) else {
                 continue
             }

@@ -37,6 +37,13 @@ public struct Exchange: Sendable {
         }
     }
 
+    /// The same with bytes that can be compressed.
+    public var sparse: Exchange {
+        var other = self
+        other.seed = seed & (Pattern.sparse - 1) | Pattern.sparse
+        return other
+    }
+
     var upload: UInt64 { kind == .put || kind == .echo ? size : 0 }
 }
 

@@ -12,6 +12,7 @@ struct Stage {
     /// Unlike ones, instead of `link`: a server behind each, or one server at an interface each.
     var links: [LinkTraits]?
     var isOneServer = false
+    var compresses = false
 
     /// When the download begins, since the world began.
     static let start = Interval.milliseconds(300)
@@ -32,6 +33,7 @@ struct Stage {
         var scenario = Scenario(
             seed: 1, servers: plans, routes: routes, workloads: [workload ?? download])
         scenario.settings.silentPrimary = silentPrimary
+        scenario.compresses = compresses
         scenario.faults = faults
         scenario.healAt = .seconds(faults.isEmpty ? 0 : 60)
         return scenario

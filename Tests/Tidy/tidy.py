@@ -31,7 +31,8 @@ MODULES = {
     "KwikTelemetry": {"KwikCore", "KwikLinux", "CJansson", "Glibc"},
     "KwikPrograms": {"KwikCore", "KwikLinux", "Glibc"},
     "KwikEndpoint": {
-        "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "KwikTelemetry", "CIsal", "CXXHash", "Glibc",
+        "KwikCore", "KwikLinux", "KwikTransport", "KwikControl", "KwikTelemetry", "CIsal", "CXXHash", "CZstd",
+        "Glibc",
     },
     "KwikEngine": {
         "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikTransport", "KwikControl",

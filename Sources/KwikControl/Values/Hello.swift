@@ -1,5 +1,11 @@
 public import KwikCore
 
+/// What both ends of a path must offer before it is used: `capabilities` of the hellos.
+public enum Capability {
+    /// DATA may be compressed, either way.
+    public static let zstd = "zstd"
+}
+
 /// The first message on a control stream, client → gateway.
 public struct ClientHello: Hashable, Sendable {
     public var clientID: String = ""

@@ -26,6 +26,8 @@ final class ClientChannel {
     var reader: ChannelReader
     /// The DATA frame that is coming in.
     var piece: Piece?
+    /// A compressed one, until it is whole.
+    var compressed: CompressedPiece?
     /// What came while it waits, and whether that was all.
     var held: [UInt8] = []
     var isHeldWhole = false

@@ -16,6 +16,10 @@ final class ClientPath {
     /// Streams whose own channel is on it.
     var ownStreams = 0
     var sent: UInt64 = 0
+    /// `received` and `sent` as they stood on the wire.
+    var receivedWire: UInt64 = 0
+    var sentWire: UInt64 = 0
+    var pressure = PathPressure()
     private var nextChannel: Int64 = 4
     /// The channels that the server has opened so far, by their order: late bytes on one are no new channel.
     private var opened = RangeSet()

@@ -18,10 +18,17 @@ extension ClientSession {
                         unsafe hold(rest, finished: finished, on: channel)
                         return
                     }
+                case .data(let header) where header.isCompressed:
+                    channel.compressed = try beginCompressed(header, on: channel)
                 case .data(let header): try begin(header, on: channel)
                 case .bytes(let range):
-                    unsafe take(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel)
-                case .dataEnd: end(on: channel, now: now)
+                    let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[range])
+                    if let piece = channel.compressed {
+                        unsafe piece.append(part)
+                    } else {
+                        unsafe take(part, on: channel)
+                    }
+                case .dataEnd: try endPiece(on: channel, now: now)
                 case .frame(let frame): try take(frame, on: channel, now: now)
                 }
                 if channels[id] == nil { return }
@@ -52,9 +59,8 @@ extension ClientSession {
 
     // MARK: DATA
 
-    private func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
+    func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
         guard let stream = stream(channel.stream) else { throw .notAllowedHere }
-        guard header.flags == 0 else { throw .badFlags }
         let range = ByteRange(header.offset, header.offset + UInt64(header.length))
         if let final = stream.final, range.end > final { throw .badRange }
         var isWanted = true
@@ -78,7 +84,7 @@ extension ClientSession {
         channel.piece = ClientChannel.Piece(header: header, at: header.offset, isTorn: !isWanted)
     }
 
-    private func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
+    func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
         guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
         if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
@@ -97,7 +103,7 @@ extension ClientSession {
         channel.piece = piece
     }
 
-    private func end(on channel: ClientChannel, now: Instant) {
+    func end(on channel: ClientChannel, now: Instant) {
         guard let piece = channel.piece, let stream = stream(channel.stream) else { return }
         channel.piece = nil
         guard piece.crc == piece.header.crc32c else {

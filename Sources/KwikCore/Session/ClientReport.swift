@@ -10,8 +10,8 @@ extension ClientSession {
                     path: path.id, name: path.traits.name, kind: path.traits.kind,
                     state: path.liveness.state, srtt: path.sample.srtt,
                     rate: path.rate.recent(srtt: path.sample.srtt, now: now), received: path.received,
-                    sent: path.sent, streams: load.streams,
-                    internalChannels: load.internalChannels))
+                    sent: path.sent, streams: load.streams, internalChannels: load.internalChannels,
+                    compresses: compresses(path), receivedWire: path.receivedWire, sentWire: path.sentWire))
         }
         for stream in streams { report.streams.append(streamReport(stream)) }
         report.servers = trust.report(now: now)

@@ -8,6 +8,9 @@
 public final class ClientSession {
     let settings: ClientSettings
     let integrity: Integrity
+    let compressor: Compressor?
+    let decompressor: Decompressor?
+    var processor = ProcessorPressure()
     /// In the order of their ids.
     var paths: [ClientPath] = []
     /// In the order of their ids.
@@ -38,9 +41,12 @@ public final class ClientSession {
     private var nextTick = Instant.never
     var turn = 0
 
-    public init(settings: ClientSettings, integrity: Integrity) {
+    /// - Parameter codec: nil where pieces are never compressed.
+    public init(settings: ClientSettings, integrity: Integrity, codec: Codec? = nil) {
         self.settings = settings
         self.integrity = integrity
+        compressor = codec.map { Compressor($0) }
+        decompressor = codec.map { Decompressor($0) }
     }
 
     /// The server's join secret came: its block tags can be checked.
@@ -95,6 +101,7 @@ public final class ClientSession {
         case .channelReset(let id, let code): channelReset(id, code: code, now: now)
         case .channelClosed(let id): channelClosed(id, now: now)
         case .tick: tick(now: now)
+        case .worked(let share): processor.worked(share, now: now)
         case .localEnded(let id, let closed): localEnded(id, closed: closed, now: now)
         case .localAborted(let id, let errno): localAborted(id, errno: errno, now: now)
         case .localWrote(let id, let count): localWrote(id, count: count, now: now)

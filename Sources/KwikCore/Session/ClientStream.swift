@@ -37,6 +37,7 @@ final class ClientStream {
     /// Sent to the primary, on whichever path.
     var upSent: UInt64 = 0
     var flights = Flights()
+    var compressibility = Compressibility()
     /// Bytes that went out once more because they were late.
     var upRepeated: UInt64 = 0
     /// The primary has this much in order.
@@ -215,6 +216,9 @@ final class ClientStream {
         let limit = min(up.produced, upMaximum)
         return flights.again.count + (limit > upSent ? limit - upSent : 0)
     }
+
+    /// What they come to, as they have been compressed of late.
+    var upstreamWaitingOnWire: UInt64 { UInt64(Double(upstreamWaiting) / compressibility.ratio) }
 
     /// Whether the end waits to be told to the primary: it goes on the own channel.
     var hasUpstreamEnd: Bool {

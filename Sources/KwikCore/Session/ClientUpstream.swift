@@ -49,7 +49,8 @@ extension ClientSession {
             rate += path.sendRate
             longest = max(longest, path.sample.srtt + Tuning.upstreamHorizon)
         }
-        let wanted = UInt64(2 * rate * longest.seconds)
+        // A congestion window counts bytes on the wire.
+        let wanted = UInt64(2 * rate * stream.compressibility.ratio * longest.seconds)
         let held = min(max(wanted, Tuning.minimumWindow), ClientLimit.upstream)
         let limit = min(stream.upMaximum, stream.up.heldFrom + held)
         guard let buffer = stream.options.sendBuffer else { return limit }

@@ -29,6 +29,8 @@ final class GatewayChannel {
     var use = Use.preface
     var reader: ChannelReader
     var piece: Piece?
+    /// A compressed one, until it is whole.
+    var compressed: CompressedPiece?
     /// Bytes that came while the channel waits for its stream.
     var held: [UInt8] = []
     /// OPEN comes first on roles 0 and 2.
@@ -95,6 +97,10 @@ final class GatewayPath {
     /// Payload bytes of DATA.
     var received: UInt64 = 0
     var sent: UInt64 = 0
+    /// The same as they stood on the wire.
+    var receivedWire: UInt64 = 0
+    var sentWire: UInt64 = 0
+    var pressure = PathPressure()
 
     init(id: PathID, traits: PathTraits) {
         self.id = id

@@ -78,10 +78,24 @@ extension GatewaySession {
         guard case .stream(let stream) = channel.use else { throw .malformed(.notAllowedHere) }
         switch item {
         case .preface: break
+        case .data(let header) where header.isCompressed:
+            channel.compressed = try beginCompressed(header, on: channel)
         case .data(let header): try beginData(header, on: channel, of: stream)
         case .bytes(let range):
-            unsafe takeData(UnsafeRawBufferPointer(rebasing: bytes[range]), on: channel, of: stream)
-        case .dataEnd: endData(on: channel, of: stream)
+            let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[range])
+            if let piece = channel.compressed {
+                unsafe piece.append(part)
+            } else {
+                unsafe takeData(part, on: channel, of: stream)
+            }
+        case .dataEnd:
+            if let piece = channel.compressed {
+                channel.compressed = nil
+                try takeCompressed(piece, on: channel, of: stream)
+            } else {
+                countWire(channel.piece?.header.length ?? 0, on: channel)
+                _ = endData(on: channel, of: stream)
+            }
         case .frame(let frame): try take(frame, on: channel, of: stream)
         }
     }

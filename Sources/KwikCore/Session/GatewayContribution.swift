@@ -20,13 +20,13 @@ final class GatewayContribution {
     /// Where the next piece begins.
     var next: UInt64 { offset + UInt64(sent) }
 
-    /// The next bytes: at most `limit`, within one block.
-    func take(_ limit: Int) -> ChunkSlice {
-        let rest = min(Block.size - next % Block.size, UInt64(chunk.capacity - sent))
-        let slice = ChunkSlice(chunk, offset: sent, count: Int(min(rest, UInt64(limit))))
-        sent += slice.count
-        return slice
+    /// The next bytes, within one block.
+    var rest: ChunkSlice {
+        let count = min(Block.size - next % Block.size, UInt64(chunk.capacity - sent))
+        return ChunkSlice(chunk, offset: sent, count: Int(count))
     }
+
+    func took(_ count: UInt64) { sent += Int(count) }
 
     /// As FIN has it: Σ over the blocks, or what of them is in the range.
     func sum(_ integrity: Integrity) -> UInt64 {
@@ -161,16 +161,16 @@ extension GatewaySession {
         return channel
     }
 
-    /// One DATA frame, and FIN behind the last one. Returns the payload bytes.
+    /// One DATA frame, and FIN behind the last one. Returns the payload bytes as they stand on the wire.
     func send(_ contribution: GatewayContribution, on path: GatewayPath, room: Int) -> Int {
-        let offset = contribution.next
-        let slice = contribution.take(max(room, limits.leastPiece))
-        let crc32c = unsafe integrity.crc32c(0, slice.bytes)
         let channel = contribution.channel
-        let header = writer.dataHeader(offset: offset, length: slice.count, flags: 0, crc32c: crc32c)
-        out.append(.send(channel.id, header))
-        out.append(.send(channel.id, slice))
-        path.sent += UInt64(slice.count)
+        let (offset, rest) = (contribution.next, contribution.rest)
+        let sent =
+            sendCompressed(rest, at: offset, on: channel, path: path, &compressibility)
+            ?? sendPlain(
+                rest.prefix(max(room, limits.leastPiece)), at: offset, on: channel, path: path,
+                &compressibility)
+        contribution.took(sent.plain)
         if contribution.isSent {
             let range = contribution.range
             let sum = contribution.sum(integrity)
@@ -179,6 +179,6 @@ extension GatewaySession {
             channel.use = .ignored
             path.contributions.removeAll { $0 === contribution }
         }
-        return slice.count
+        return Int(sent.wire)
     }
 }

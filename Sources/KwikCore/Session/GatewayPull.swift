@@ -35,21 +35,22 @@ extension GatewaySession {
         while room > 0, let contribution = path.contributions.first {
             room -= send(contribution, on: path, room: room)
         }
+        if room <= 0, path.current != nil || !path.contributions.isEmpty { path.pressure.full(now: now) }
     }
 
-    /// One DATA frame, and the ends of leases that have nothing left. Returns the payload bytes; 0: nothing
-    /// to send.
+    /// One DATA frame, and the ends of leases that have nothing left. Returns the payload bytes as they stand
+    /// on the wire; 0: nothing to send.
     private func sendPiece(_ part: GatewayPart, room: Int) -> Int {
         let stream = part.stream
         while let lease = firstLease(part) {
             if let own = ownRange(part), own.start <= lease.next { return sendOwn(own, part, room: room) }
             let range = leaseRange(lease)
-            let count = range.isEmpty ? 0 : send(range, on: lease.channel, of: part, room: room)
-            lease.next += UInt64(count)
+            let sent = range.isEmpty ? nil : send(range, on: lease.channel, of: part, room: room)
+            lease.next += sent?.plain ?? 0
             if lease.next == lease.end || (stream.window.ended && lease.next >= stream.window.produced) {
                 complete(lease)
             }
-            if count > 0 { return count }
+            if let sent { return Int(sent.wire) }
         }
         guard !stream.isReleased, let own = ownRange(part) else { return 0 }
         return sendOwn(own, part, room: room)
@@ -104,28 +105,30 @@ extension GatewaySession {
         let stream = part.stream
         guard let own = stream.own else { return 0 }
         if stream.windowDelayed { sendWindow(stream) }
-        let count = send(range, on: own, of: part, room: room)
-        stream.next = stream.window.nextOwn(from: range.start + UInt64(count))
+        let sent = send(range, on: own, of: part, room: room)
+        stream.next = stream.window.nextOwn(from: range.start + sent.plain)
         if stream.next >= stream.window.produced, !stream.window.ended, !stream.saidLimited {
             sendProgress(stream, applicationLimited: true)
         }
         settle(stream)
-        return count
+        return Int(sent.wire)
     }
 
     // MARK: DATA
 
-    /// Sends what the room allows of `range`, which lies within one block. Returns how much.
+    /// Sends what the room allows of `range`, which lies within one block and is not empty; all of it where
+    /// that can be compressed.
     private func send(
         _ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int
-    ) -> Int {
-        let count = min(range.count, UInt64(max(room, limits.leastPiece)))
-        let slice = part.stream.window.slice(ByteRange(range.start, range.start + count))
-        let crc32c = unsafe integrity.crc32c(0, slice.bytes)
-        let header = writer.dataHeader(offset: range.start, length: slice.count, flags: 0, crc32c: crc32c)
-        out.append(.send(channel.id, header))
-        out.append(.send(channel.id, slice))
-        part.path.sent += count
-        return slice.count
+    ) -> SentPiece {
+        let whole = part.stream.window.slice(range)
+        if let sent = sendCompressed(
+            whole, at: range.start, on: channel, path: part.path, &part.stream.compressibility)
+        {
+            return sent
+        }
+        return sendPlain(
+            whole.prefix(max(room, limits.leastPiece)), at: range.start, on: channel, path: part.path,
+            &part.stream.compressibility)
     }
 }

@@ -19,6 +19,11 @@ public final class GatewaySession {
     let roles: Roles
     let integrity: Integrity
     let tagger: Tagger
+    let compressor: Compressor?
+    let decompressor: Decompressor?
+    var processor = ProcessorPressure()
+    /// Of what this server gives of its own.
+    var compressibility = Compressibility()
     var paths: [PathID: GatewayPath] = [:]
     var streams: [StreamID: GatewayStream] = [:]
     /// Channels that wait for their stream, oldest first.
@@ -41,11 +46,17 @@ public final class GatewaySession {
 
     /// - Parameters:
     ///   - roles: what this server offers for the session's service.
+    ///   - codec: nil where pieces are never compressed.
     ///   - tagger: keyed with the session's join secret.
-    public init(roles: Roles, integrity: Integrity, tagger: @escaping Tagger, limits: GatewayLimits) {
+    public init(
+        roles: Roles, integrity: Integrity, codec: Codec? = nil, tagger: @escaping Tagger,
+        limits: GatewayLimits
+    ) {
         self.roles = roles
         self.integrity = integrity
         unsafe self.tagger = tagger
+        compressor = codec.map { Compressor($0) }
+        decompressor = codec.map { Decompressor($0) }
         self.limits = limits
     }
 
@@ -62,6 +73,7 @@ public final class GatewaySession {
         case .channelReset(let id, _): channelReset(id)
         case .channelClosed(let id): channelClosed(id)
         case .tick: tick()
+        case .worked(let share): processor.worked(share, now: now)
         case .localEnded(let id, let closed): withStream(id) { backendEnded($0, closed: closed) }
         case .localAborted(let id, let errno): withStream(id) { backendFailed($0, errno: errno) }
         case .localWrote(let id, let count): withStream(id) { backendTook(count, of: $0) }
@@ -131,6 +143,7 @@ public final class GatewaySession {
         channel.use = .ignored
         channel.isFinished = true
         channel.piece = nil
+        channel.compressed = nil
         channel.held = []
         out.append(.abandon(channel.id, code))
     }
@@ -156,7 +169,8 @@ public final class GatewaySession {
                     path: path.id, name: path.traits.name, kind: path.traits.kind, state: .active,
                     srtt: srtt, rate: srtt > .zero ? window / srtt.seconds : 0, received: path.received,
                     sent: path.sent, streams: count,
-                    internalChannels: leases + path.contributions.count))
+                    internalChannels: leases + path.contributions.count, compresses: compresses(path),
+                    receivedWire: path.receivedWire, sentWire: path.sentWire))
         }
         let server = report.paths.first?.server ?? ServerID(0)
         for stream in streams.values.sorted(by: { $0.id < $1.id }) {

@@ -59,6 +59,7 @@ final class GatewayStream {
     var saidLimited = true
     /// The driver found no room and waits for `accept`.
     var isPaused = false
+    var compressibility = Compressibility()
 
     // Upstream.
     var reassembler: Reassembler

@@ -6,7 +6,6 @@ extension GatewaySession {
     func beginData(
         _ header: DataHeader, on channel: GatewayChannel, of stream: GatewayStream
     ) throws(ChannelFault) {
-        guard header.flags == 0 else { throw .malformed(.badFlags) }
         let end = header.offset + UInt64(header.length)
         guard end <= stream.granted else { throw .flowControl }
         if let final = stream.finalUpstream, end > final { throw .malformed(.badRange) }
@@ -27,23 +26,25 @@ extension GatewaySession {
         channel.piece = piece
     }
 
-    func endData(on channel: GatewayChannel, of stream: GatewayStream) {
-        guard let piece = channel.piece else { return }
+    /// Returns how many of the piece's bytes are new.
+    func endData(on channel: GatewayChannel, of stream: GatewayStream) -> UInt64 {
+        guard let piece = channel.piece else { return 0 }
         channel.piece = nil
         paths[channel.id.path]?.received += UInt64(piece.header.length)
-        guard piece.wanted else { return }
+        guard piece.wanted else { return 0 }
         guard piece.crc32c == piece.header.crc32c else {
             event(.integrityFailure(stream.id, offset: piece.header.offset))
             fail(stream, .integrity)
-            return
+            return 0
         }
         let before = stream.reassembler.front
-        _ = stream.reassembler.commit(ByteRange(piece.header.offset, piece.at))
-        guard stream.reassembler.front > before else { return }
+        let added = stream.reassembler.commit(ByteRange(piece.header.offset, piece.at))
+        guard stream.reassembler.front > before else { return added }
         if stream.isDeaf { stream.reassembler.consume(stream.reassembler.unread) }
         tellDelivery(stream)
         updateWindow(stream)
         checkUpstreamEnd(stream)
+        return added
     }
 
     func tellDelivery(_ stream: GatewayStream) {

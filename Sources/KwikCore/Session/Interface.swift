@@ -57,6 +57,8 @@ public enum Input {
     case channelClosed(ChannelID)
     /// The deadline has come, or the driver's turn is over: time-driven decisions are due.
     case tick
+    /// The share of the time since it was told last in which the driver's loop had work to do, 0 ... 1.
+    case worked(Double)
 
     // From the local socket: the program's at the client, the backend's at the gateway. What is read from it
     // goes straight into the stream's send window: see the sessions' `room` and `filled`.
@@ -82,6 +84,8 @@ public struct PathTraits: Sendable {
     public var roles: Roles
     /// At the client: whether this gateway process already knew the session. False after a gateway restarted.
     public var resumed: Bool
+    /// Both ends offered compression in their hellos: pieces may be compressed, either way.
+    public var compresses = false
 
     @inlinable
     public init(name: PathName, kind: PathKind, roles: Roles, resumed: Bool) {

@@ -23,10 +23,17 @@ public struct PathReport: Sendable {
     public var streams: Int
     /// Channels that no program sees: leases, contributions and what replicas are told.
     public var internalChannels: Int
+    /// Both ends offered to compress.
+    public var compresses: Bool
+    /// `received` and `sent` as they stood on the wire: less where pieces were compressed.
+    public var receivedWire: UInt64
+    public var sentWire: UInt64
 
+    /// The bytes on the wire are the payload's where they are not given.
     public init(
         path: PathID, name: PathName, kind: PathKind, state: PathState, srtt: Interval, rate: Double,
-        received: UInt64, sent: UInt64, streams: Int, internalChannels: Int = 0
+        received: UInt64, sent: UInt64, streams: Int, internalChannels: Int = 0, compresses: Bool = false,
+        receivedWire: UInt64? = nil, sentWire: UInt64? = nil
     ) {
         self.path = path
         self.name = name
@@ -38,6 +45,9 @@ public struct PathReport: Sendable {
         self.sent = sent
         self.streams = streams
         self.internalChannels = internalChannels
+        self.compresses = compresses
+        self.receivedWire = receivedWire ?? received
+        self.sentWire = sentWire ?? sent
     }
 
     public var server: ServerID { name.server }

@@ -41,7 +41,8 @@ extension ClientSession {
             if stream.deficit > 0 {
                 let sent =
                     stream.released
-                    ? 0 : pullUpstream(stream, path: path, now: now) + pullReplay(stream, path: path)
+                    ? 0 : pullUpstream(stream, path: path, now: now)
+                        + pullReplay(stream, path: path, now: now)
                 left -= sent
                 stream.deficit = sent == 0 ? 0 : stream.deficit - sent
                 idle = sent == 0 ? idle + 1 : 0
@@ -51,17 +52,20 @@ extension ClientSession {
             }
             if stream.deficit <= 0 { turn += 1 }
         }
+        if left <= 0, wantsToSend(id) { path.pressure.full(now: now) }
     }
 
-    /// One piece for the primary on this path, or the end. Returns the bytes emitted.
+    /// One piece for the primary on this path, or the end. Returns the bytes emitted, as they stand on the
+    /// wire.
     func pullUpstream(_ stream: ClientStream, path: ClientPath, now: Instant) -> Int {
         guard let channel = stream.upstreamChannel(on: path.id) else { return 0 }
         var sent: ByteRange?
+        var wire: UInt64 = 0
         if stream.upstreamWaiting > 0, isWorth(path, of: stream) {
             let again = stream.flights.next(on: path.id)
             let limit = min(stream.up.produced, stream.upMaximum)
             let fresh = ByteRange(stream.upSent, max(stream.upSent, limit))
-            sent = emit(stream, again ?? fresh, on: channel, path: path)
+            (sent, wire) = emit(stream, again ?? fresh, on: channel, path: path, now: now)
         }
         if let sent {
             stream.upSent = max(stream.upSent, sent.end)
@@ -73,49 +77,54 @@ extension ClientSession {
             stream.finSent = true
         }
         finishOwn(stream)
-        return Int(sent?.count ?? 0)
+        return Int(wire)
     }
 
     /// Not where another path would be done with all that waits before this one brings the next piece (ECF,
     /// Lim et al. 2017; BLEST, Ferlin et al. 2016).
     private func isWorth(_ path: ClientPath, of stream: ClientStream) -> Bool {
         if stream.sides.isEmpty { return true }
-        let waiting = stream.upstreamWaiting
+        let waiting = stream.upstreamWaitingOnWire
         let mine = path.sendTime(min(waiting, Block.size))
         return !upstreamPaths(stream).contains { $0.id != path.id && $0.sendTime(waiting) < mine }
     }
 
     /// One piece of the replay to the replicas on this path.
-    private func pullReplay(_ stream: ClientStream, path: ClientPath) -> Int {
+    private func pullReplay(_ stream: ClientStream, path: ClientPath, now: Instant) -> Int {
         for index in stream.parts.indices where stream.parts[index].channel.path == path.id {
             let part = stream.parts[index]
             guard stream.hasReplay(part) else { continue }
             let limit = max(part.upSent, min(stream.up.produced, part.upMaximum))
-            let sent = emit(stream, ByteRange(part.upSent, limit), on: part.channel, path: path)
+            let (sent, wire) = emit(
+                stream, ByteRange(part.upSent, limit), on: part.channel, path: path, now: now)
             stream.parts[index].upSent = sent?.end ?? part.upSent
             if let end = stream.upEnd, stream.parts[index].upSent == stream.up.produced {
                 let sum = stream.up.sumToProduced
                 send(.fin(base: 0, final: stream.up.produced, sum: sum, closed: end.closed), on: part.channel)
                 stream.parts[index].finSent = true
             }
-            return Int(sent?.count ?? 0)
+            return Int(wire)
         }
         return 0
     }
 
-    /// The first piece of the range, up to the end of its block.
+    /// The first piece of the range, up to the end of its block, and its bytes on the wire.
     private func emit(
-        _ stream: ClientStream, _ range: ByteRange, on channel: ChannelID, path: ClientPath
-    ) -> ByteRange? {
+        _ stream: ClientStream, _ range: ByteRange, on channel: ChannelID, path: ClientPath, now: Instant
+    ) -> (ByteRange?, wire: UInt64) {
         let piece = ByteRange(range.start, min(range.end, Block.roundDown(range.start) + Block.size))
-        if piece.isEmpty { return nil }
-        let slice = stream.up.slice(piece)
-        let crc = unsafe integrity.crc32c(0, slice.bytes)
-        let header = writer.dataHeader(offset: piece.start, length: slice.count, flags: 0, crc32c: crc)
+        if piece.isEmpty { return (nil, 0) }
+        let plain = stream.up.slice(piece)
+        let compressed = compress(plain, &stream.compressibility, path: path, now: now)
+        let slice = compressed ?? plain
+        let crc = unsafe integrity.crc32c(0, plain.bytes)
+        let flags: UInt8 = compressed == nil ? 0 : 1
+        let header = writer.dataHeader(offset: piece.start, length: slice.count, flags: flags, crc32c: crc)
         out.append(.send(channel, header))
         out.append(.send(channel, slice))
         path.sent += piece.count
-        return piece
+        path.sentWire += UInt64(slice.count)
+        return (piece, UInt64(slice.count))
     }
 
     // MARK: Further paths

@@ -98,6 +98,7 @@ public struct DataHeader: Hashable, Sendable {
     public var length: Int
     /// Bit 0: zstd.
     public var flags: UInt8
+    public var isCompressed: Bool { flags & 1 != 0 }
     /// Of the plain bytes.
     public var crc32c: UInt32
 
@@ -120,6 +121,8 @@ public enum WireError: Error, Hashable, Sendable {
     /// A range across a block boundary, not of whole blocks, descending or overlapping.
     case badRange
     case badFlags
+    /// Compressed bytes that can't be made whole, or not within their block.
+    case badCompression
     /// A frame that may not stand on a channel of this role or from this peer.
     case notAllowedHere
     /// The channel ended within a preface or a frame.
