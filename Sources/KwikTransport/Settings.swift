@@ -22,8 +22,9 @@ public struct TransportSettings: Sendable {
     /// From the first datagram to the end of the handshake.
     public var handshakeTimeout: Interval = .seconds(5)
     public var congestionControl: CongestionControl = .cubic
-    /// How long acknowledgements may be held back (RFC 9000 §13.2.1). Less than 2^14 ms.
-    public var maximumAckDelay: Interval = .milliseconds(25)
+    /// How long acknowledgements may be held back (RFC 9000 §13.2.1). Less than 2^14 ms. Every probe timeout
+    /// has it in it, so it is not the usual 25: the library holds them for an eighth of a round trip anyway.
+    public var maximumAckDelay: Interval = .milliseconds(10)
     /// Datagrams after which an acknowledgement is sent at once; fewer are acknowledged after an eighth of
     /// the round trip. RFC 9000 §13.2.2 says two and allows more: it costs both ends a datagram, and the
     /// library's HyStart, which looks at eight samples a round, took jitter for a queue at 16 datagrams.

@@ -259,6 +259,27 @@ extension Event {
         #expect(isCarved)
     }
 
+    @Test("While the primary is silent its unfinished bytes are asked of the replica that may take its place")
+    func suspectFront() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(lease.channel, lease.range, finished: true)
+        let front = try scene.state.down.front
+        func asksForFront() -> Bool {
+            world.leases(mirrorPath).contains { $0.range.overlaps(ByteRange(front, front + 1)) }
+        }
+        #expect(!asksForFront())
+        world.pass(.milliseconds(100), on: [mirrorPath])
+        for other in world.leases(mirrorPath) where other.channel != lease.channel {
+            world.data(other.channel, other.range, finished: true)
+        }
+        world.pass(.milliseconds(20), on: [mirrorPath])
+        #expect(try scene.state.primary == ClientWorld.origin)
+        #expect(asksForFront())
+    }
+
     @Test("The promoted server's FIN ends the stream")
     func promotedEnd() throws {
         let scene = try orphaned(.promote)

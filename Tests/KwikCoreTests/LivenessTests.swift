@@ -3,9 +3,9 @@ import Testing
 @testable import KwikCore
 
 private let start = Instant(nanoseconds: 5_000_000_000)
-/// Its patience is 20 + 4·5 + 25 = 65 ms.
+/// Its patience is 35 + 4·5 + 10 = 65 ms.
 private let sample = PathSample(
-    srtt: .milliseconds(20), rttVariation: .milliseconds(5), probeTimeout: .milliseconds(65),
+    srtt: .milliseconds(35), rttVariation: .milliseconds(5), probeTimeout: .milliseconds(65),
     congestionWindow: 100_000, inFlight: 0)
 private let every = Interval.milliseconds(25)
 private let patience = Interval.milliseconds(65)
@@ -91,7 +91,7 @@ private final class Path {
         #expect(Liveness.patience(slow) == patience)
         slow.srtt = .milliseconds(600)
         slow.rttVariation = .milliseconds(100)
-        #expect(Liveness.patience(slow) == .milliseconds(1_025))
+        #expect(Liveness.patience(slow) == .milliseconds(1_010))
         slow.srtt = .microseconds(100)
         slow.rttVariation = .microseconds(50)
         #expect(Liveness.patience(slow) == .milliseconds(50))

@@ -188,6 +188,22 @@ private func content(_ range: ByteRange) -> [UInt8] { GatewayWorld.content(range
         #expect(sink.memory == 2 * Int(Block.size))
     }
 
+    @Test("A whole block takes the place of the one that holds the front if it agrees with that")
+    func unverifiedFront() {
+        for agrees in [true, false] {
+            let sink = Sink()
+            _ = sink.put(0, content(ByteRange(0, 100)))
+            var bytes = content(ByteRange(0, Block.size))
+            if !agrees { bytes[99] ^= 1 }
+            var copy = BlockCopy(block: 0)
+            unsafe bytes.withUnsafeBytes { unsafe copy.write(at: 0, $0) }
+            _ = copy.commit(ByteRange(0, Block.size))
+            sink.reassembler.adoptUnverified(copy)
+            #expect(sink.front == (agrees ? Block.size : 100))
+            #expect(sink.readable == content(ByteRange(0, sink.front)))
+        }
+    }
+
     /// A hostile server would have us keep a range for each byte that it scatters.
     @Test("A block is kept in so many fragments at most")
     func fragments() {

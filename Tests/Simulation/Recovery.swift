@@ -25,7 +25,7 @@ struct Recovery {
     private var lastSentAt = Instant(nanoseconds: 0)
 
     static let packet = Double(PacketLimit.payload)
-    static let maximumAckDelay = Interval.milliseconds(25)
+    static let maximumAckDelay = Interval.milliseconds(10)
 
     init(roundTrip: Interval) {
         srtt = roundTrip

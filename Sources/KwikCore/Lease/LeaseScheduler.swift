@@ -84,12 +84,13 @@ extension ClientSession {
 
     private func grantNew(_ stream: ClientStream, _ others: [Candidate], now: Instant) {
         guard !others.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
-            let own = stream.own, let primary = path(own.path),
-            primary.isActive, stream.book.pendingCarves.count < ClientLimit.carvesPending
+            let own = stream.own, let primary = path(own.path), primary.isActive || mayBeReplaced(stream),
+            stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
         let order = others.sorted { $0.path.sample.srtt < $1.path.sample.srtt }
         let srtts = (order.map(\.path) + [primary]).map(\.sample.srtt)
-        let slides = (srtts.max() ?? .zero) < (srtts.min() ?? .zero) * Tuning.slideRatio
+        let isClose = (srtts.max() ?? .zero) < (srtts.min() ?? .zero) * Tuning.slideRatio
+        let slides = isClose && primary.isActive
         let total = primary.estimate + order.reduce(0) { $0 + $1.path.estimate }
         for candidate in order {
             let path = candidate.path
@@ -120,6 +121,8 @@ extension ClientSession {
     private func edge(_ stream: ClientStream, _ primary: ClientPath, after way: Interval) -> UInt64 {
         let ahead = (way + .milliseconds(30)).seconds * primary.estimate
         var left = max(UInt64(ahead), Tuning.minimumLease)
+        // A silent one sends nothing more: what it had on the way comes from who may take its place.
+        guard primary.isActive else { return Block.roundDown(stream.down.front) }
         var at = stream.ownHighest
         while left > 0 {
             let claimed = stream.book.claims.prefixEnd(from: at)

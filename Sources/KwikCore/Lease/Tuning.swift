@@ -99,8 +99,8 @@ public enum Tuning {
     static let probeOpen = Interval.seconds(1)
     static let probeIdle = Interval.seconds(3)
     static let suspectAtLeast = Interval.milliseconds(50)
-    /// Peers acknowledge within this (RFC 9000 §18.2, max_ack_delay's default).
-    static let maximumAckDelay = Interval.milliseconds(25)
+    /// Peers acknowledge within this (RFC 9000 §18.2, max_ack_delay).
+    static let maximumAckDelay = Interval.milliseconds(10)
     /// Not one second, as the design has: the probes of a suspect path find a link that is back sooner than
     /// a new path's handshake does (K: 0.91 of the sum over servers, 0.87 with one second).
     static let failAtLeast = Interval.seconds(5)

@@ -151,9 +151,7 @@ extension ClientSession {
     // MARK: A silent primary
 
     func silenceLimit(_ stream: ClientStream) -> Interval {
-        guard settings.silentPrimary == .promote, candidateToPromote(stream) != nil else {
-            return patience(stream)
-        }
+        guard mayBeReplaced(stream) else { return patience(stream) }
         let timeout = stream.own.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
         return max(Tuning.promoteAtLeast, timeout * 2)
     }
@@ -168,6 +166,11 @@ extension ClientSession {
             guard let since = stream.silentSince, now >= since + silenceLimit(stream) else { continue }
             if !promote(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
         }
+    }
+
+    /// Whether a replica takes the place of the stream's primary if that stays silent.
+    func mayBeReplaced(_ stream: ClientStream) -> Bool {
+        settings.silentPrimary == .promote && candidateToPromote(stream) != nil
     }
 
     /// A replica that has every upstream byte, or can be given it, and whose blocks have all matched.
@@ -194,7 +197,7 @@ extension ClientSession {
         for side in stream.sides { dropSide(side, of: stream) }
         stream.flights = Flights()
         let part = stream.parts[index]
-        for copy in wholeCopies(of: part.server, stream) { _ = stream.down.adopt(copy) }
+        for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
         endPart(index, of: stream, .promoted, now: now)
         keepFormerPrimary(before, of: stream)
         stream.primaryReceived = part.received
@@ -216,9 +219,9 @@ extension ClientSession {
         return true
     }
 
-    /// The server's blocks beyond the front that are complete and wait for their tags.
+    /// The server's blocks from the front's on that are complete and wait for their tags.
     private func wholeCopies(of server: ServerID, _ stream: ClientStream) -> [BlockCopy] {
-        let first = Block.index(of: Block.roundUp(stream.down.front))
+        let first = Block.index(of: stream.down.front)
         var copies: [BlockCopy] = []
         for range in stream.book.claims.ranges {
             for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1)

@@ -97,6 +97,18 @@ public struct Reassembler {
         return added
     }
 
+    /// Takes over a whole block of a server whose bytes are the truth from now on; not the one that holds
+    /// `front`, if what is committed of it is different.
+    public mutating func adoptUnverified(_ copy: BlockCopy) {
+        let known = ByteRange(copy.start, max(front, copy.start))
+        if !known.isEmpty {
+            guard let held = self.copy(of: copy.block), copy.contains(known) else { return }
+            let isSame = unsafe held.bytes(known).elementsEqual(copy.bytes(known))
+            guard isSame else { return }
+        }
+        _ = adopt(copy)
+    }
+
     private mutating func advance() {
         while let copy = copy(of: Block.index(of: front)) {
             let end = copy.prefixEnd(from: front)
