@@ -18,7 +18,7 @@ FRESH ?=
 export SWIFT SEEDS
 export PYTHONDONTWRITEBYTECODE = 1
 
-RELEASE = -c release --static-swift-stdlib -Xswiftc -cross-module-optimization
+RELEASE = -c release --static-swift-stdlib
 PROGRAMS = kwikd kwik-gateway kwikctl kwik-simulate kwik-echo-door
 SHIM_SOURCES = $(wildcard shim/*.c shim/calls/*.c)
 SHIM_FLAGS = -std=gnu11 -O2 -fPIC -shared -fvisibility=hidden -Wall -Wextra -Werror \
