@@ -53,9 +53,10 @@ public struct SendWindow {
     /// Up to where the sum goes so far: a block's start, or the base.
     private var summed: UInt64 = 0
     private var sum: UInt64 = 0
-    /// A stream that has given so much gets memory for several blocks at once, so that one read takes more.
+    /// For each time that a stream has given so much it gets memory for one block more at once, up to so many,
+    /// so that one read takes more: a sixteenth of what it gave at most.
     private static let bulk: UInt64 = 262_144
-    private static let bulkBlocks = 4
+    private static let bulkBlocks: UInt64 = 16
     /// Bytes that one `Room.discard` asks for at most.
     private static let discardStep: UInt64 = 1_048_576
 
@@ -124,7 +125,7 @@ public struct SendWindow {
     }
 
     private mutating func appendSlots() {
-        let count = produced < Self.bulk ? 1 : Self.bulkBlocks
+        let count = Int(min(max(produced / Self.bulk, 1), Self.bulkBlocks))
         let chunk = Chunk(capacity: count * Int(Block.size))
         for index in 0..<count { slots.append(Slot(chunk: chunk, offset: index * Int(Block.size))) }
     }
