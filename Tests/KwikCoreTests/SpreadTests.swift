@@ -105,5 +105,15 @@ import Testing
         guard case .ramp = try scene.state.trial else { throw Unexpected() }
     }
 
+    /// With a second for it, replicas on the same machine took a third of a download's time and gave nothing.
+    @Test("A trial takes a second, or ten round trips, but on fast paths no longer than its bytes")
+    func fastTrial() {
+        let near = Interval.milliseconds(1)
+        #expect(Tuning.trialTime(longest: near, received: 60 << 20) == .seconds(1))
+        #expect(Tuning.trialTime(longest: near, received: 64 << 20) == .milliseconds(10))
+        #expect(Tuning.trialTime(longest: .milliseconds(200), received: 64 << 20) == .seconds(2))
+        #expect(Tuning.trialTime(longest: .milliseconds(200), received: 0) == .seconds(2))
+    }
+
     struct Unexpected: Error {}
 }

@@ -93,9 +93,9 @@ extension ClientSession {
                 stream.trial = .together(since: now, counts(stream))
                 return
             }
-            guard now >= since + trialTime(stream) else { return }
-            let gained = own.received - min(before.own, own.received)
             let all = counts(stream).since(before)
+            guard now >= since + trialTime(stream, received: all) else { return }
+            let gained = own.received - min(before.own, own.received)
             let others = Double(all - min(gained, all)) > Double(all) * Tuning.leastShare
             // Now and for all of the time: a path that was dark for a moment was disturbed by nobody.
             let undisturbed = own.rate.peak * Tuning.undisturbed
@@ -131,12 +131,12 @@ extension ClientSession {
     }
 
     /// Long enough for the longest path to show what it can do.
-    private func trialTime(_ stream: ClientStream) -> Interval {
+    private func trialTime(_ stream: ClientStream, received: UInt64) -> Interval {
         var longest = Interval.zero
         for path in paths where path.isActive && takesPart(path, in: stream) {
             longest = max(longest, path.sample.srtt)
         }
-        return max(Tuning.trial, longest * 10)
+        return Tuning.trialTime(longest: longest, received: received)
     }
 
     /// Of all the paths that the stream uses, just now.

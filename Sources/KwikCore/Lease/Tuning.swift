@@ -71,6 +71,14 @@ public enum Tuning {
     static let worthwhile: Double = 1.10
     /// What is engaged is judged after max(this, 10·srtt), and again and again.
     static let trial = Interval.seconds(1)
+    /// After so many bytes 10·srtt are enough: where they come in less than the second (0.5 Gbit/s) machines
+    /// may be the bottleneck, which replicas only burden. Three servers to one on loopback, 1 GiB.
+    static let trialBytes: UInt64 = 64 << 20
+
+    static func trialTime(longest srtt: Interval, received: UInt64) -> Interval {
+        max(received < trialBytes ? trial : .zero, srtt * 10)
+    }
+
     /// The own path's rate is no lower than this share of the best that it showed: it is not disturbed. Loss
     /// makes bytes come in bursts, so the best looks better than it was by up to a half.
     static let undisturbed: Double = 0.5
