@@ -14,6 +14,7 @@
 #define CONNECTION_WINDOW (64u << 20)
 #define STREAM_WINDOW (24u << 20)
 #define MAXIMAL_PAYLOAD 1452
+#define ACKNOWLEDGEMENT_THRESHOLD 8
 
 struct quic {
     ngtcp2_crypto_conn_ref reference; // the TLS session's pointer leads here
@@ -49,5 +50,7 @@ void quic_consumed(struct quic *quic, uint64_t count);
 void quic_receive(struct quic *quic);
 // Due timers, then at most 4 batches.
 void quic_write(struct quic *quic);
+// Tells the peer that it is over.
+void quic_close(struct quic *quic);
 // Nanoseconds until the next timer; 0: there is more to do.
 uint64_t quic_patience(const struct quic *quic);

@@ -172,6 +172,7 @@ static void defaults(ngtcp2_settings *settings, ngtcp2_transport_params *paramet
     settings->cc_algo = NGTCP2_CC_ALGO_CUBIC;
     settings->initial_ts = quic_now();
     settings->max_tx_udp_payload_size = MAXIMAL_PAYLOAD;
+    settings->ack_thresh = ACKNOWLEDGEMENT_THRESHOLD;
     ngtcp2_transport_params_default(parameters);
     parameters->initial_max_data = CONNECTION_WINDOW;
     parameters->initial_max_stream_data_bidi_local = STREAM_WINDOW;
@@ -207,7 +208,8 @@ void quic_connect(struct quic *quic, const struct sockaddr_in *remote)
     ngtcp2_settings settings;
     ngtcp2_transport_params parameters;
     ngtcp2_callbacks table = callbacks(false);
-    ngtcp2_cid destination = random_id(), source = random_id();
+    // Its socket is its own: no connection id.
+    ngtcp2_cid destination = random_id(), source = {0};
     prepare(quic);
     quic->remote = *remote;
     quic->local = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = remote->sin_addr};
@@ -407,6 +409,19 @@ void quic_write(struct quic *quic)
     for (int batch = 0; batch < SEND_BATCHES; batch++)
         if (!write_batch(quic, now))
             return;
+}
+
+void quic_close(struct quic *quic)
+{
+    ngtcp2_connection_close_error none;
+    ngtcp2_path_storage path;
+    ngtcp2_pkt_info info = {0};
+    ngtcp2_connection_close_error_default(&none);
+    ngtcp2_path_storage_zero(&path);
+    ngtcp2_ssize length = ngtcp2_conn_write_connection_close(quic->connection, &path.path, &info, quic->out,
+                                                             MAXIMAL_PAYLOAD, &none, quic_now());
+    if (length > 0)
+        send_batch(quic, (size_t)length, (size_t)length, (uint8_t)info.ecn);
 }
 
 uint64_t quic_patience(const struct quic *quic)
