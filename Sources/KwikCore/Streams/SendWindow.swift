@@ -53,8 +53,8 @@ public struct SendWindow {
     /// Up to where the sum goes so far: a block's start, or the base.
     private var summed: UInt64 = 0
     private var sum: UInt64 = 0
-    /// For each time that a stream has given so much it gets memory for one block more at once, up to so many,
-    /// so that one read takes more: a sixteenth of what it gave at most.
+    /// For each time that a stream has given so much it gets memory for one block more at once, up to so
+    /// many, so that one read takes more: a sixteenth of what it gave at most.
     private static let bulk: UInt64 = 262_144
     private static let bulkBlocks: UInt64 = 16
     /// Bytes that one `Room.discard` asks for at most.
