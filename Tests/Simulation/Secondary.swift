@@ -53,7 +53,8 @@ final class Secondary {
         guard blocks > 0 else { return }
         let first = blocks - min(blocks, UInt64(chance.integer(1...Secondary.reach)))
         let last = min(blocks, first + UInt64(chance.integer(1...4)))
-        let others = network.servers.filter { $0.gateway !== gateway }
+        // The primary vouches for what it delegates: not to a server whose own bytes are other ones.
+        let others = network.servers.filter { $0.gateway !== gateway && $0.character == .honest }
         guard !others.isEmpty else { return }
         let other = chance.pick(others)
         // Now and then to somebody whom the client does not know.

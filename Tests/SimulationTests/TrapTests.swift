@@ -96,16 +96,19 @@ import Testing
         stalled.pauses = [(at: 1_000_000, for: .seconds(20))]
         stalled.ending = .leave(after: 1_000_000)
         let other = Workload(start: .milliseconds(1_500), exchanges: [download(8_000_000, seed: 7)])
+        // Their shares are nobody else's, and they are there for longer than the stalled ones.
+        let idle = Workload(
+            start: Stage.start, exchanges: [Exchange(.get, size: 100, seed: 1, think: .seconds(40))])
         var scenario = Stage().scenario
-        scenario.settings.memoryBudget = 4 << 20
-        scenario.workloads = [stalled, stalled, stalled, other]
+        scenario.settings.memoryBudget = 9 << 20
+        scenario.workloads = [stalled, stalled, stalled, other] + Array(repeating: idle, count: 5)
         let outcome = Simulation.run(scenario)
         _ = try check(outcome)
         scenario.settings.memoryBudget = 1 << 20
         scenario.workloads = [other]
         let alone = try check(Simulation.run(scenario))
         #expect(outcome.programs[3].seconds < alone.seconds * 1.15)
-        // A third of the budget, and what gateways read meanwhile. Each could do with 2.7 MB.
+        // A ninth of the budget, a sixth for the last to leave. Each could do with 2.7 MB.
         #expect(outcome.furthestAhead <= 2 << 20)
     }
 
