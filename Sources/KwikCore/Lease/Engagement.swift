@@ -38,7 +38,7 @@ extension ClientSession {
         if let until = stream.parkedUntil, now < until { return }
         let ahead = stream.progress - min(stream.progress, stream.ownHighest)
         let roundTrip = UInt64(path.estimate * (path.sample.srtt + .milliseconds(20)).seconds)
-        guard ahead >= max(roundTrip, Tuning.minimumLease),
+        guard ahead >= max(roundTrip, Tuning.progressStep),
             stream.down.unread < (stream.granted - stream.down.read) / 2
         else {
             return
@@ -51,18 +51,19 @@ extension ClientSession {
             guard stream.part(of: candidate.server).map({ stream.parts[$0].ended != nil }) ?? true else {
                 continue
             }
-            engage(stream, on: candidate)
+            engage(stream, on: candidate, now: now)
             engaged = true
         }
         if engaged { stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3)) }
     }
 
-    private func engage(_ stream: ClientStream, on path: ClientPath) {
+    private func engage(_ stream: ClientStream, on path: ClientPath, now: Instant) {
         let channel = openChannel(on: path, stream: stream, use: .replica)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .replica))))
         send(.open(stream.options), on: channel)
         send(.window(read: stream.down.read, maximum: stream.granted), on: channel)
         var part = ClientStream.Part(server: path.server, channel: channel)
+        part.engagedAt = now
         if let index = stream.part(of: path.server) {
             part.received = stream.parts[index].received
             part.matched = stream.parts[index].matched
@@ -126,7 +127,7 @@ extension ClientSession {
         }
     }
 
-    private func takesPart(_ path: ClientPath, in stream: ClientStream) -> Bool {
+    func takesPart(_ path: ClientPath, in stream: ClientStream) -> Bool {
         path.server == stream.primary ? stream.isSpread : stream.part(of: path.server) != nil
     }
 

@@ -82,6 +82,13 @@ extension ClientSession {
         return stream.parts[part].progress > offset
     }
 
+    /// Whether the candidate was engaged so lately that it can't have said what it has. Its first leases go
+    /// with what engages it, and wait there for its backend: a round trip sooner than behind its answer.
+    private func isNew(_ candidate: Candidate, of stream: ClientStream, now: Instant) -> Bool {
+        guard let part = candidate.part, stream.parts[part].progress == 0 else { return false }
+        return now - stream.parts[part].engagedAt <= candidate.path.sample.srtt + candidate.path.horizon
+    }
+
     private func grantNew(_ stream: ClientStream, _ others: [Candidate], now: Instant) {
         guard !others.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
             let own = stream.own, let primary = path(own.path), primary.isActive || mayBeReplaced(stream),
@@ -108,8 +115,8 @@ extension ClientSession {
                     from = Block.roundDown(max(from, min(shifted, last)))
                 }
                 guard let range = free(stream, from: from, length: path.leaseLength),
-                    serves(candidate, range.start, of: stream),
-                    worthIt(range, on: path, stream, primary, order, now: now)
+                    serves(candidate, range.start, of: stream) || isNew(candidate, of: stream, now: now),
+                    worthIt(range, on: path, stream, primary, order)
                 else { break }
                 grant(range, of: stream, to: candidate, carve: true, now: now)
             }
@@ -119,10 +126,11 @@ extension ClientSession {
     /// Where the primary's own sender will be by the time that a request reaches it, over blocks that are its
     /// own.
     private func edge(_ stream: ClientStream, _ primary: ClientPath, after way: Interval) -> UInt64 {
-        let ahead = (way + .milliseconds(30)).seconds * primary.estimate
-        var left = max(UInt64(ahead), Tuning.minimumLease)
         // A silent one sends nothing more: what it had on the way comes from who may take its place.
         guard primary.isActive else { return Block.roundDown(stream.down.front) }
+        let rate = primary.estimate * (primary.rate.startingUp ? Tuning.startingAhead : 1)
+        let ahead = (way + .milliseconds(30)).seconds * rate
+        var left = max(UInt64(ahead), Tuning.progressStep)
         var at = stream.ownHighest
         while left > 0 {
             let claimed = stream.book.claims.prefixEnd(from: at)
@@ -169,27 +177,31 @@ extension ClientSession {
     /// Whether the backend gives no more, as far as can be told: most protocols keep the connection after an
     /// answer.
     private func isEnding(_ stream: ClientStream, now: Instant) -> Bool {
-        if stream.progressEnded { return true }
+        if stream.progressEnded || stream.applicationLimited { return true }
         return now - stream.progressedAt > Tuning.endingAfter
             && stream.progress + Block.size < stream.granted
             && stream.down.unread < (stream.granted - stream.down.read) / 2
     }
 
-    /// Near the end a slow path would be waited for: leave the rest to whoever is done sooner (ECF, BLEST).
+    /// Whether the path brings the range before the others would be done with all that there is: else it
+    /// would be waited for (ECF, BLEST). A backend that stands before a full window has more.
     private func worthIt(
         _ range: ByteRange, on path: ClientPath, _ stream: ClientStream, _ primary: ClientPath,
-        _ all: [Candidate], now: Instant
+        _ all: [Candidate]
     ) -> Bool {
-        guard isEnding(stream, now: now) else { return true }
-        let mine = path.eta(range.count)
-        let remaining = stream.progress - range.start
-        for other in all.map(\.path) where other.id != path.id {
-            if mine > other.eta(remaining) + other.sample.srtt / 4 { return false }
-        }
-        // The own sender has all before it that nobody was asked for.
+        if stream.progress + Block.size >= stream.granted, !stream.progressEnded { return true }
+        // The own sender has all that nobody was asked for.
         let rest = ByteRange(min(stream.ownHighest, stream.progress), stream.progress)
         let own = rest.count - stream.book.claims.intersection(rest).reduce(0) { $0 + $1.count }
-        return mine <= primary.eta(own) + primary.sample.srtt / 4
+        var bytes = own * contenders + primary.outstanding
+        var rate = primary.isActive ? primary.estimate : 0
+        for other in all.map(\.path) where other.id != path.id {
+            bytes += other.outstanding
+            rate += other.estimate
+        }
+        guard rate > 0 else { return true }
+        let finish = Interval(seconds: Tuning.finishMargin * Double(bytes) / rate)
+        return path.eta(range.count) <= primary.sample.srtt * 5 / 4 + finish
     }
 
     private func grant(
@@ -231,7 +243,7 @@ extension ClientSession {
     private func moveSlipped(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
         var moves = 0
         let total = all.reduce(0) { $0 + $1.path.estimate }
-        let reach = stream.down.front + UInt64(Tuning.slide.seconds * total) + 4 * Tuning.minimumLease
+        let reach = stream.down.front + UInt64(Tuning.slide.seconds * total) + 4 * Tuning.progressStep
         let ending =
             isEnding(stream, now: now) && free(stream, from: stream.down.front, length: Block.size) == nil
         let allowance = Tuning.duplicateAllowance + UInt64(Double(stream.down.front) * Tuning.duplicateShare)

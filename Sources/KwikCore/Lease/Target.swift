@@ -23,7 +23,7 @@ extension ClientSession {
     }
 
     /// The backend is ahead, and the program takes what comes.
-    private func isNetworkLimited(_ stream: ClientStream) -> Bool {
+    func isNetworkLimited(_ stream: ClientStream) -> Bool {
         stream.progress > stream.down.front + Tuning.bulkBytes
             && stream.down.unread < (stream.granted - stream.down.read) / 2
     }

@@ -9,9 +9,12 @@ public enum Tuning {
     static let shortHorizon = Interval.milliseconds(25)
     static let shortPath = Interval.milliseconds(5)
 
-    /// A lease lasts this long on its path, within the bounds that follow.
+    /// A lease lasts this long on its path, but is a block at least: longer ones would leave a slow path idle
+    /// between one and the next, or be waited for (cell E in virtual time: 0.86 of the sum where none was
+    /// shorter than 64 KiB and the window did not allow for start-up, 0.94 so).
     static let leaseTime = Interval.milliseconds(25)
-    static let minimumLease: UInt64 = 64 << 10
+    /// Gateways tell what their backends have produced in steps of this.
+    static let progressStep: UInt64 = 64 << 10
     static let maximumLease: UInt64 = 1 << 20
 
     /// How often leases are looked at while any is outstanding.
@@ -33,6 +36,13 @@ public enum Tuning {
 
     /// A backend that has room and produced nothing for so long has given its answer.
     static let endingAfter = Interval.milliseconds(100)
+
+    /// The others' rates are the best that they showed: what is left takes them longer by this factor.
+    static let finishMargin = 1.3
+    /// How far ahead of what has come a primary is that starts up, against its rate so far.
+    static let startingAhead = 3.0
+    /// Round trips that a path which starts up takes for what it is asked for.
+    static let startingRounds: Int64 = 3
 
     /// Downstream window per stream: 3·Σrate·(srtt + horizon) within these. Too small starves (0.5 MiB: 71
     /// %).

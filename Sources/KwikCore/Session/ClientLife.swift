@@ -88,6 +88,8 @@ extension ClientSession {
         // A gateway may hold less than was granted: it goes on by the read offset.
         let hasRead = stream.down.read >= stream.toldRead + Tuning.windowStep
         guard always || grows || hasRead || stream.granted <= Tuning.initialWindow else { return }
+        // A backend that stood before a full window has room only now.
+        if stream.progress + Tuning.progressStep > stream.granted { stream.progressedAt = now }
         stream.granted = max(stream.granted, target)
         stream.toldRead = stream.down.read
         let frame = Frame.window(read: stream.down.read, maximum: stream.granted)
@@ -95,14 +97,18 @@ extension ClientSession {
         for part in stream.parts where part.ended == nil { send(frame, on: part.channel) }
     }
 
-    /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget.
+    /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget. Of a path that
+    /// starts up all its round trips count: what others bring meanwhile would else fill the window, and leave
+    /// nothing to lease.
     private func window(_ stream: ClientStream) -> UInt64 {
         var total = 0.0
         var longest = Interval.zero
         for path in paths where path.isActive && stream.allows(path) {
             guard path.server == stream.primary || stream.part(of: path.server) != nil else { continue }
             total += path.estimate
-            longest = max(longest, path.sample.srtt + path.horizon)
+            let isEngaged = path.id == stream.own?.path || takesPart(path, in: stream)
+            let rounds: Int64 = isEngaged && path.rate.startingUp ? Tuning.startingRounds : 1
+            longest = max(longest, path.sample.srtt * rounds + path.horizon)
         }
         let wanted = UInt64(3 * total * longest.seconds)
         let most = max(stream.options.receiveBuffer ?? .max, Tuning.initialWindow)

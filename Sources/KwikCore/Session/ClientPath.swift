@@ -75,15 +75,15 @@ final class ClientPath {
     /// leases while starting up, as the sender doubles and the estimate follows (cell E over interfaces, in
     /// virtual time: 0.93 of the sum with two round trips and one lease, 0.98 so).
     var target: UInt64 {
-        let roundTrip = sample.srtt * (rate.startingUp ? 3 : 1)
+        let roundTrip = sample.srtt * (rate.startingUp ? Tuning.startingRounds : 1)
         let bytes = UInt64(estimate * (roundTrip + horizon).seconds)
-        return rate.startingUp ? max(bytes, 3 * Tuning.minimumLease) : bytes
+        return rate.startingUp ? max(bytes, 3 * Tuning.progressStep) : bytes
     }
 
     /// Bytes of one lease: rate·25 ms within bounds, whole blocks.
     var leaseLength: UInt64 {
         let length = UInt64(estimate * Tuning.leaseTime.seconds)
-        return Block.roundUp(min(max(length, Tuning.minimumLease), Tuning.maximumLease))
+        return Block.roundUp(min(max(length, Block.size), Tuning.maximumLease))
     }
 
     /// When `extra` more bytes would be here, from now on.

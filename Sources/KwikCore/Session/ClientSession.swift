@@ -39,6 +39,8 @@ public final class ClientSession {
     var out: [Action] = []
     private var nextStream: UInt64 = 0
     private var nextTick = Instant.never
+    /// Streams that the network limits, at least one.
+    var contenders: UInt64 = 1
     var turn = 0
 
     /// - Parameter codec: nil where pieces are never compressed.
@@ -199,6 +201,7 @@ public final class ClientSession {
         checkSilence(now: now)
         expireWaiting(now: now)
         var busy = false
+        contenders = max(awake.reduce(0) { $0 + (isNetworkLimited($1) ? 1 : 0) }, 1)
         for stream in awake {
             if case .lingering(let until) = stream.phase, now >= until { release(stream) }
             if let until = stream.closing, now >= until, case .open = stream.phase {

@@ -164,6 +164,7 @@ final class ClientStream {
         var server: ServerID
         /// Role 2.
         var channel: ChannelID
+        var engagedAt = Instant(nanoseconds: 0)
         var progress: UInt64 = 0
         var upSent: UInt64 = 0
         var upAcknowledged: UInt64 = 0
