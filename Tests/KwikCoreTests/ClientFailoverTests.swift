@@ -197,6 +197,23 @@ extension Event {
         #expect(world.ends[scene.stream] == nil)
     }
 
+    /// The one that the stream was on fell silent after it, and is only suspect.
+    @Test("A path to a silent primary that speaks again takes the stream")
+    func revived() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.up(other)
+        world.write(scene.stream, 100)
+        world.pull()
+        world.pass(patience, on: [other])
+        #expect(try scene.state.own?.path == other)
+        world.pass(.milliseconds(300), on: [])
+        #expect(try scene.state.silentSince != nil)
+        world.handle(.heard(path))
+        #expect(try scene.state.own?.path == path)
+        #expect(try scene.state.silentSince == nil)
+    }
+
     // MARK: Promotion
 
     /// A replica has served a block that matched; the primary is gone.

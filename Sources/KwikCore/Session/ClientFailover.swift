@@ -63,7 +63,11 @@ extension ClientSession {
         wakeAll()
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
         for stream in streams {
-            if let own = stream.own, own.path == id { stream.silentSince = nil }
+            if let own = stream.own, own.path == id {
+                stream.silentSince = nil
+            } else if stream.silentSince != nil, stream.primary == path.server, !stream.isSettled {
+                findPath(stream, now: now)
+            }
             if case .waiting = stream.phase { assignPrimary(stream, now: now) }
         }
     }
@@ -102,18 +106,23 @@ extension ClientSession {
     private func findOther(insteadOf gone: ClientPath, now: Instant) {
         for stream in streams where stream.primary == gone.server && !stream.isSettled {
             if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
-            switch stream.phase {
-            case .waiting: continue
-            case .connecting:
-                reopen(stream, now: now)
-            case .open, .lingering:
-                // What the program left behind, and its FIN, may not have arrived.
-                stream.phase = .open
-                if let other = activePath(to: gone.server, for: stream) {
-                    reattach(stream, to: other, now: now)
-                } else if stream.silentSince == nil {
-                    stream.silentSince = now
-                }
+            findPath(stream, now: now)
+        }
+    }
+
+    /// Attaches the stream by a path on which its primary answers.
+    private func findPath(_ stream: ClientStream, now: Instant) {
+        switch stream.phase {
+        case .waiting: break
+        case .connecting:
+            reopen(stream, now: now)
+        case .open, .lingering:
+            // What the program left behind, and its FIN, may not have arrived.
+            stream.phase = .open
+            if let other = stream.primary.flatMap({ activePath(to: $0, for: stream) }) {
+                reattach(stream, to: other, now: now)
+            } else if stream.silentSince == nil {
+                stream.silentSince = now
             }
         }
     }
