@@ -20,6 +20,8 @@ SETTLE_SECONDS = 0.5
 # A transfer is given up after this many times what the links need, and this more.
 PATIENCE, PATIENCE_SECONDS = 4, 15
 WARM_BYTES = 1024
+# In which the subflows of a connection come to be.
+JOIN_SECONDS = 4
 # Connections that aria2 makes to each server: one, as everybody else.
 ARIA2_CONNECTIONS = 1
 
@@ -181,10 +183,13 @@ def congestion_at(world, port):
 
 
 def watch(world, process, port, count):
-    """A second after the start of a transfer that goes on: Failed unless there are `count` connections or
-    subflows, all under the congestion control that is compared."""
-    time.sleep(1)
-    found = congestion_at(world, port)
+    """While a transfer goes on: Failed unless there are `count` connections or subflows within some seconds (a
+    lossy link may lose the first packet of a subflow), all under the congestion control that is compared."""
+    for _ in range(JOIN_SECONDS):
+        time.sleep(1)
+        found = congestion_at(world, port)
+        if len(found) >= count or process.poll() is not None:
+            break
     if process.poll() is None and (len(found) < count or set(found) != {world.kernel_congestion}):
         raise Failed(f"{count} connections under {world.kernel_congestion} expected, there are: {found}")
     return len(found)
