@@ -183,8 +183,8 @@ def congestion_at(world, port):
 
 
 def watch(world, process, port, count):
-    """While a transfer goes on: Failed unless there are `count` connections or subflows within some seconds, as
-    a link may lose a subflow's first packet, all under the congestion control that is compared."""
+    """While a transfer goes on: Failed unless there are `count` connections or subflows within some seconds,
+    as a link may lose a subflow's first packet, all under the congestion control that is compared."""
     for _ in range(JOIN_SECONDS):
         time.sleep(1)
         found = congestion_at(world, port)
