@@ -103,7 +103,9 @@ extension ClientSession {
         let range = stream.range(ofBlock: block)
         guard !range.isEmpty, stream.book.claims.contains(range.start), !isSettled(block, of: stream),
             !stream.book.isHeld(block, except: except), !stream.isAwaited(range.start),
-            !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
+            // What only the primary can serve gets no tag: no copy of it is worth waiting for.
+            stream.book.primaryOnly.contains(range.start)
+                || !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
         else { return }
         stream.book.orphans.insert(range)
     }

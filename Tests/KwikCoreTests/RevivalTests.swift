@@ -1,0 +1,33 @@
+import Testing
+
+@testable import KwikCore
+
+/// A path that was silent answers again.
+@Suite struct RevivalTests {
+    @Test("What is left of an expired delegation is asked of the primary again once its path answers")
+    func expiredDelegation() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        world.session.setName(ClientWorld.mirrorName, for: ClientWorld.mirror)
+        let range = ByteRange.blocks(2, 4)
+        world.receive(scene.own, .delegated([range], server: ClientWorld.mirrorName))
+        let channel = ChannelID(path: ClientWorld.mirrorPath, number: 1)
+        world.preface(channel, .contribution(offset: range.start, length: range.count), scene.stream)
+        // One block is whole, and nobody vouches for it.
+        world.data(channel, .blocks(2, 3))
+        world.pass(.milliseconds(1_100))
+        #expect(world.expirations == 1)
+        #expect(asked(world, range) == range.count)
+        world.pass(.milliseconds(200), on: [ClientWorld.mirrorPath])
+        #expect(asked(world, range) == 0)
+        world.pass(.milliseconds(20))
+        #expect(asked(world, range) == range.count)
+    }
+
+    /// How much of the range the primary is asked for.
+    private func asked(_ world: ClientWorld, _ range: ByteRange) -> UInt64 {
+        var all = RangeSet()
+        for lease in world.leases(ClientWorld.path) { all.insert(lease.range.intersection(range)) }
+        return all.count
+    }
+}
