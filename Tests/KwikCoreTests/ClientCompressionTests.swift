@@ -120,10 +120,24 @@ import Testing
         #expect(world.write(scene.stream, 32 << 20) > before)
     }
 
+    @Test("A path so fast that the processor would be the limit gets nothing compressed")
+    func fastPath() throws {
+        for (window, isFast) in [(UInt64(12_800_000), false), (12_900_000, true)] {
+            let scene = try connected()
+            let before = toy.tried
+            scene.world.receive(scene.own, .window(read: 0, maximum: 32 << 20))
+            scene.world.sample(srtt: .milliseconds(400), window: window)
+            scene.world.write(scene.stream, 1 << 20)
+            for _ in 0..<10 { scene.world.pull(room: 16_384) }
+            #expect((toy.tried == before) == isFast)
+        }
+    }
+
     @Test("A processor that has no time to spare compresses nothing")
     func processor() throws {
         let scene = try connected()
         scene.world.receive(scene.own, .window(read: 0, maximum: 32 << 20))
+        scene.world.sample(srtt: .milliseconds(400), window: 1 << 20)
         scene.world.write(scene.stream, 1 << 20)
         scene.world.handle(.worked(1))
         for _ in 0..<20 { scene.world.pull(room: 16_384) }

@@ -11,7 +11,7 @@ extension ClientSession {
         _ slice: ChunkSlice, _ compressibility: inout Compressibility, path: ClientPath, now: Instant
     ) -> ChunkSlice? {
         if compressibility.isDue(slice.count), compresses(path), !processor.isLimit(now: now),
-            path.pressure.isLimit(srtt: path.sample.srtt, now: now)
+            path.pressure.isLimit(path.sample, now: now)
         {
             if let compressed = unsafe compressor?.compress(slice.bytes) {
                 compressibility.shrank(slice.count, to: compressed.count)

@@ -12,7 +12,7 @@ extension GatewaySession {
         _ compressibility: inout Compressibility
     ) -> SentPiece? {
         guard compressibility.isDue(slice.count), compresses(path), !processor.isLimit(now: now),
-            path.pressure.isLimit(srtt: path.sample?.srtt ?? .zero, now: now)
+            path.pressure.isLimit(path.sample, now: now)
         else { return nil }
         guard let compressed = unsafe compressor?.compress(slice.bytes) else {
             compressibility.resisted()
