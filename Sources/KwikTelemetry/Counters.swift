@@ -26,6 +26,7 @@ public struct Counters: Hashable, Sendable {
     public private(set) var replicasEngaged: UInt64 = 0
     public private(set) var replicasEnded: UInt64 = 0
     public private(set) var replicasQuarantined: UInt64 = 0
+    public private(set) var replicasShifted: UInt64 = 0
     public private(set) var blockMismatches: UInt64 = 0
     public private(set) var leasesMoved: UInt64 = 0
     public private(set) var reattachments: UInt64 = 0
@@ -57,6 +58,7 @@ public struct Counters: Hashable, Sendable {
         case .replicaEngaged: replicasEngaged += 1
         case .replicaEnded: replicasEnded += 1
         case .replicaQuarantined: replicasQuarantined += 1
+        case .replicaShifted: replicasShifted += 1
         case .blockMismatch: blockMismatches += 1
         case .leaseMoved: leasesMoved += 1
         case .reattached: reattachments += 1
@@ -91,7 +93,8 @@ public struct Counters: Hashable, Sendable {
             ("backends_refused", backendsRefused), ("paths_activated", pathsActivated),
             ("paths_suspected", pathsSuspected), ("paths_failed", pathsFailed),
             ("replicas_engaged", replicasEngaged), ("replicas_ended", replicasEnded),
-            ("replicas_quarantined", replicasQuarantined), ("block_mismatches", blockMismatches),
+            ("replicas_quarantined", replicasQuarantined), ("replicas_shifted", replicasShifted),
+            ("block_mismatches", blockMismatches),
             ("leases_moved", leasesMoved), ("reattachments", reattachments), ("promotions", promotions),
             ("server_streams_refused", serverStreamsRefused), ("contributions", contributions),
             ("contributions_failed", contributionsFailed), ("delegations_expired", delegationsExpired),

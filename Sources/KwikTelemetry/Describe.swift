@@ -49,7 +49,7 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
             .error, "checksum failed", [LogField("stream", stream.value), LogField("offset", offset)])
     case .streamOpened, .streamConnected, .streamClosed, .reattached, .promoted, .belowTarget:
         return describeStream(event, name)
-    case .replicaEngaged, .replicaEnded, .replicaQuarantined, .leaseMoved:
+    case .replicaEngaged, .replicaEnded, .replicaQuarantined, .replicaShifted, .leaseMoved:
         return describeReplica(event, name)
     case .serverStreamRefused, .contributed, .contributionFailed, .delegationExpired:
         return describeContribution(event, name)
@@ -144,6 +144,13 @@ private func describeReplica(_ event: Event, _ name: (ServerID) -> String) -> Ev
         return EventDescription(
             .warning, "replica quarantined",
             [LogField("server", name(server)), LogField("seconds", Int64(time.seconds.rounded()))])
+    case .replicaShifted(let stream, let server, let shift):
+        return EventDescription(
+            .notice, "replica is shifted",
+            [
+                LogField("stream", stream.value), LogField("server", name(server)),
+                LogField("bytes", shift),
+            ])
     case .leaseMoved(let stream, let offset, let length, let from, let to):
         return EventDescription(
             .debug, "lease moved",

@@ -84,7 +84,8 @@ public enum StatusShape {
         let parts = report.parts.map { part in
             JSON.object([
                 ("server", .string(name(part.server))), ("role", .string(part.role.rawValue)),
-                ("bytes", JSON(part.received)), ("note", JSON(part.ended.map { "ended: \(describe($0))" })),
+                ("bytes", JSON(part.received)), ("shift", .integer(part.shift)),
+                ("note", JSON(part.ended.map { "ended: \(describe($0))" })),
             ])
         }
         return .object([

@@ -85,7 +85,10 @@ public enum StatusTable {
         var table = Table([title, ">PID", "PRIMARY", ">RECEIVED", ">SENT", "FROM"])
         for stream in streams?.elements ?? [] {
             let parts = (stream["parts"]?.elements ?? []).map { part in
-                let note = part["note"]?.text.map { " (\($0))" } ?? ""
+                let shift = part["shift"]?.integer ?? 0
+                let shifted = shift == 0 ? nil : "shifted \(shift > 0 ? "+" : "")\(shift) B"
+                let notes = [shifted, part["note"]?.text].compactMap { $0 }
+                let note = notes.isEmpty ? "" : " (\(notes.joined(separator: ", ")))"
                 let giver = "\(part["server"]?.text ?? "?") \(part["role"]?.text ?? "?")"
                 return "\(giver) \(bytes(part["bytes"]))\(note)"
             }

@@ -113,6 +113,7 @@ extension ClientScene {
             world.grantCarves(own, of: stream)
             let scene = ClientScene(world: world, stream: stream, own: own)
             try scene.serveFirst(lies: true)
+            world.denySums(own)
             #expect(world.events.contains(.replicaEnded(stream, mirror, .mismatches(2))))
             #expect(world.leases(mirrorPath).isEmpty)
             let quarantined = world.events.contains(.replicaQuarantined(mirror, time: .seconds(60)))
@@ -183,6 +184,24 @@ extension ClientScene {
         #expect(try scene.state.isEngaged)
         world.grantCarves(scene.own, of: scene.stream)
         #expect(world.taken[scene.stream] == GatewayWorld.content(ByteRange(0, lease.range.end)))
+    }
+
+    /// Seed 234 of the simulation: it was asked again and again.
+    @Test("A block of which a replica leaves out what is read comes from the primary")
+    func leavesOutTheBeginning() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        world.grantCarves(scene.own, of: scene.stream)
+        let lease = try scene.mirrorLease()
+        let middle = lease.range.start + Block.size / 2
+        world.data(scene.own, ByteRange(2 * Block.size, middle))
+        #expect(world.taken[scene.stream]?.count == Int(middle))
+        world.data(lease.channel, ByteRange(middle, lease.range.end), finished: true)
+        world.tick()
+        let start = lease.range.start
+        #expect(!world.leases(mirrorPath).contains { $0.range.start <= start && start < $0.range.end })
+        let again = try #require(world.leases(ClientWorld.path).first)
+        #expect(again.range == ByteRange(start, start + Block.size))
     }
 
     /// With gaps, or the same piece time and again, a replica could be asked for the same block for ever.

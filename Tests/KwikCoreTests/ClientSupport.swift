@@ -256,6 +256,13 @@ final class ClientWorld {
             })
     }
 
+    /// The primary has no sums of the blocks that it is asked about: what differs there is not shifted.
+    func denySums(_ channel: ChannelID) {
+        for case .sumRequest(let block, _) in frames(channel) {
+            receive(channel, .sums(firstBlock: block, []))
+        }
+    }
+
     /// Every CARVE on the channel is granted, and tagged.
     func grantCarves(_ channel: ChannelID, of stream: StreamID, tagged: Bool = true) {
         for case .carve(let sequence, let ranges) in frames(channel) {

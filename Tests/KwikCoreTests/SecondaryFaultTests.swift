@@ -289,6 +289,7 @@ import Testing
         let range = ByteRange(lease.range.start, lease.range.start + 2 * Block.size)
         world.preface(Self.mine, .contribution(offset: range.start, length: range.count), scene.stream)
         world.data(Self.mine, range, lies: true)
+        world.denySums(scene.own)
         #expect(world.events.contains(.replicaEnded(scene.stream, ClientWorld.mirror, .mismatches(2))))
         world.tick()
         let again = try #require(world.leases(ClientWorld.path).first)

@@ -27,7 +27,7 @@ struct WireCase: CustomTestStringConvertible, Sendable {
             WireCase("frame instead", WireRaw.frame(13, []), .badMagic, preface: true),
             WireCase("role", WireRaw.preface(6, 4), .unknownRole(6), preface: true),
             WireCase("large role", WireRaw.preface(top, 4), .unknownRole(top), preface: true),
-            WireCase("lease in a block", WireRaw.preface(3, 4, 1, 100, 0, 0, 0), .badRange, preface: true),
+            WireCase("lease in a block", WireRaw.preface(3, 4, 1, 100, 0, 0, 1), .badRange, preface: true),
             WireCase("empty lease", WireRaw.preface(3, 4, 0, 0, 0, 0, 0), .badRange, preface: true),
             WireCase("long lease", WireRaw.preface(3, 4, 0, 16 << 20 + 1, 0, 0, 0), .tooLarge, preface: true),
             WireCase(

@@ -59,6 +59,7 @@ private let lines: [(Event, String)] = [
         "debug replica ended stream=8 server=b reason=\"stream done\""
     ),
     (.replicaQuarantined(server, time: .seconds(60)), "warning replica quarantined server=b seconds=60"),
+    (.replicaShifted(stream, server, shift: -3), "notice replica is shifted stream=8 server=b bytes=-3"),
     (
         .blockMismatch(stream, block: 7, server),
         "warning block of a replica does not match stream=8 block=7 server=b"

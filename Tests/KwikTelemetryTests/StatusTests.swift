@@ -24,7 +24,9 @@ private func stream(_ id: UInt64, delivered: UInt64) -> StreamReport {
         stream: StreamID(id), primary: ServerID(1), delivered: delivered, sent: 312,
         parts: [
             StreamPart(server: ServerID(1), role: .primary, received: delivered / 2, ended: nil),
-            StreamPart(server: ServerID(2), role: .replica, received: delivered / 2, ended: .mismatches(2)),
+            StreamPart(
+                server: ServerID(2), role: .replica, received: delivered / 2, ended: .mismatches(2),
+                shift: id == 4 ? -3 : 0),
         ])
 }
 

@@ -9,6 +9,8 @@ public enum Character: Hashable, Sendable {
     case lying(from: UInt64)
     /// Each response's header is three bytes longer.
     case shifted
+    /// In each body so many bytes more, or fewer if less than 0, stand from this offset on.
+    case displaced(by: Int, from: UInt64)
     /// Each body ends a thousand bytes early, and the connection with it.
     case shorter
     /// After so many bytes nothing more comes.
@@ -169,6 +171,10 @@ struct Application {
         if case .lying(let from) = character, from < size {
             put(seed: seed, from: 0, to: from, pace: pace)
             put(seed: ~seed, from: from, to: size, pace: pace)
+        } else if case .displaced(let count, let from) = character, from < size {
+            put(seed: seed, from: 0, to: from, pace: pace)
+            put(Array(repeating: UInt8(ascii: "+"), count: max(0, count)), pace: pace)
+            put(seed: seed, from: from + UInt64(max(0, -count)), to: size, pace: pace)
         } else {
             put(seed: seed, from: 0, to: size, pace: pace)
         }

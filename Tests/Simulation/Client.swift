@@ -172,6 +172,7 @@ final class Client: Node {
             if let program = byStream[stream] { replicaEnds[program.index, default: []].append(end) }
             coverage.note(end)
         case .replicaQuarantined: coverage.quarantined += 1
+        case .replicaShifted: coverage.shifted += 1
         case .blockMismatch: coverage.mismatched += 1
         case .leaseMoved(let stream, _, _, _, _):
             coverage.moved += 1

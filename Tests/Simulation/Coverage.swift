@@ -5,6 +5,8 @@ public struct Coverage: Sendable {
     public var engaged = 0
     public var moved = 0
     public var mismatched = 0
+    /// Replicas whose bytes were found elsewhere than at the primary's offsets.
+    public var shifted = 0
     public var promoted = 0
     public var reattached = 0
     public var suspected = 0
@@ -47,7 +49,8 @@ public struct Coverage: Sendable {
     public var table: [(name: String, count: Int)] {
         [
             ("completed", completed), ("engaged", engaged), ("moved", moved), ("mismatched", mismatched),
-            ("mismatch-ends", mismatchEnds), ("quarantined", quarantined), ("behind", behind),
+            ("shifted", shifted), ("mismatch-ends", mismatchEnds), ("quarantined", quarantined),
+            ("behind", behind),
             ("failed-replicas", failedReplicas), ("parked", parked), ("promoted", promoted),
             ("reattached", reattached), ("suspected", suspected), ("failed", failedPaths),
             ("unknown", unknown),
@@ -69,6 +72,7 @@ public struct Coverage: Sendable {
         engaged += other.engaged
         moved += other.moved
         mismatched += other.mismatched
+        shifted += other.shifted
         promoted += other.promoted
         reattached += other.reattached
         suspected += other.suspected

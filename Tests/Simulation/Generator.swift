@@ -8,6 +8,7 @@ extension Scenario {
         if chance.chance(0.04) { return liar(seed: seed) }
         var apart = Chance(seed: seed, purpose: "apart")
         if apart.chance(0.03) { return succession(seed: seed) }
+        if let shifted = shifted(seed: seed) { return shifted }
         let settings = ClientSettings(
             silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
             memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
@@ -31,6 +32,7 @@ extension Scenario {
         scenario.drawSockets()
         scenario.drawSecondary()
         scenario.drawCompression()
+        scenario.displaceReplicas(most: 0.7)
         return scenario
     }
 
@@ -66,7 +68,8 @@ extension Scenario {
     private static func liar(seed: UInt64) -> Scenario {
         var chance = Chance(seed: seed, purpose: "liar")
         let link = LinkTraits.of(megabits: chance.number(4...16), roundTrip: chance.number(4...40))
-        let lie = chance.pick([Character.lying(from: 0), .lying(from: 100_000), .shifted])
+        let lies: [Character] = [.lying(from: 0), .lying(from: 100_000), .displaced(by: 9_000, from: 0)]
+        let lie = chance.pick(lies)
         var workloads: [Workload] = []
         for index in 0..<chance.integer(4...6) {
             let size = UInt64(chance.integer(1_000_000...2_000_000))
@@ -218,7 +221,7 @@ extension Scenario {
         healAt = .seconds(33)
     }
 
-    private mutating func drawFaults() {
+    mutating func drawFaults() {
         var chance = Chance(seed: seed, purpose: "faults")
         healAt = Interval(seconds: chance.chance(0.1) ? 45 : chance.number(2...10))
         for _ in 0..<chance.integer(1...8) {

@@ -39,12 +39,6 @@ import Testing
         #expect(program.share(of: 1) > 0.25)
     }
 
-    @Test func shiftedReplicaIsLeftOut() throws {
-        let (_, program) = try download(.shifted)
-        #expect(endedByMismatch(program))
-        #expect(program.share(of: 2) > 0.3)
-    }
-
     @Test func shorterReplicaIsLeftOutAtItsEnd() throws {
         let (_, program) = try download(.shorter)
         #expect(program.share(of: 1) > 0.2)

@@ -58,6 +58,50 @@ class DifferingReplicas(LabCase):
 
 
 @needs_servers(3)
+class ShiftedReplicas(LabCase):
+    """Each server sets a cookie of another length, so that all that follows stands elsewhere."""
+
+    LENGTHS = (20, 33, 7)
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "shifted")
+        cls.lab.put("file", cls.truth)
+        for server, length in zip(cls.lab.servers, cls.LENGTHS):
+            cookie = f'add_header Set-Cookie "id={length * "k"}; Path=/";'
+            server.start_nginx = lambda start=server.start_nginx, cookie=cookie: start(cookie)
+
+    def replicas(self):
+        """Of the last stream: by server, the shift, what it gave, and its note."""
+        stream = streams_of(self.lab.status(), "finished_streams", "streams")[-1]
+        return {part["server"]: (part["shift"], part["bytes"], part["note"]) for part in stream["parts"]
+                if part["role"] == "replica"}
+
+    def assert_shifted(self, responses, size):
+        quarantined = servers_of(self.lab.status())
+        replicas = self.replicas()
+        for server, length in zip(self.lab.servers[1:], self.LENGTHS[1:]):
+            shift, count, note = replicas[server.name]
+            self.assertEqual(shift, responses * (length - self.LENGTHS[0]), replicas)
+            self.assertGreater(count, size // 6, replicas)
+            self.assertEqual(note, "ended: stream done", replicas)
+            self.assertEqual(quarantined[server.name]["trust"], 1, quarantined)
+
+    def test_their_bytes_are_found_where_they_stand(self):
+        shifted = self.lab.status()["counters"]["replicas_shifted"]
+        got = self.assert_served(lambda: self.curl("file", "-i"), SIZE, servers=3)
+        self.assertIn(b"\r\nSet-Cookie: id=kkkkkkkkkkkkkkkkkkkk; Path=/\r\n", got[:1000])
+        self.assert_same(got[got.index(b"\r\n\r\n") + 4:], self.truth)
+        self.assert_shifted(1, SIZE)
+        self.assertEqual(self.lab.status()["counters"]["replicas_shifted"], shifted + 2)
+
+    def test_on_a_kept_connection_each_answer_shifts_by_as_much_again(self):
+        got = self.assert_served(lambda: self.curl("file", self.lab.url("file")), 2 * SIZE, servers=3)
+        self.assert_same(got, 2 * self.truth)
+        self.assert_shifted(2, 2 * SIZE)
+
+
+@needs_servers(3)
 class ReplicaThatEnds(LabCase):
     """A replica whose file is shorter, and one that has none at all."""
 

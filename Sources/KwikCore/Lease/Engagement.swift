@@ -67,6 +67,7 @@ extension ClientSession {
         if let index = stream.part(of: path.server) {
             part.received = stream.parts[index].received
             part.matched = stream.parts[index].matched
+            part.anchor = stream.parts[index].anchor.renewed
             stream.parts[index] = part
         } else {
             stream.parts.append(part)
@@ -202,7 +203,7 @@ extension ClientSession {
     }
 
     /// Complete blocks of the server that still wait for their tags go back to be fetched elsewhere.
-    private func dropUnverified(of server: ServerID, _ stream: ClientStream) {
+    func dropUnverified(of server: ServerID, _ stream: ClientStream) {
         for range in stream.book.claims.ranges {
             for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
                 guard stream.book.copy(server, of: block) != nil else { continue }

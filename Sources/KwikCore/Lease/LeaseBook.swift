@@ -5,6 +5,8 @@ final class Lease {
     let range: ByteRange
     /// The primary takes the blocks from its own sender: what that has begun already is left out.
     let carves: Bool
+    /// By how much its server's offsets are more than ours (`Anchor`).
+    let shift: Int64
     /// The stream's when it was granted: a later attach has carved anew what was asked for.
     let epoch: UInt64
     let grantedAt: Instant
@@ -27,12 +29,13 @@ final class Lease {
 
     init(
         channel: ChannelID, server: ServerID, range: ByteRange, carves: Bool, epoch: UInt64,
-        grantedAt: Instant, promise: Instant, isSecond: Bool
+        grantedAt: Instant, promise: Instant, isSecond: Bool, shift: Int64 = 0
     ) {
         self.channel = channel
         self.server = server
         self.range = range
         self.carves = carves
+        self.shift = shift
         self.epoch = epoch
         self.grantedAt = grantedAt
         self.promise = promise

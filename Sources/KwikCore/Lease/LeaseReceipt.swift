@@ -62,6 +62,7 @@ extension ClientSession {
         }
         stream.parts[index].mismatchesInRow = 0
         stream.parts[index].matched += 1
+        confirmShift(index, of: stream)
         _ = stream.down.adopt(copy)
         settleBlock(block, of: stream)
         advanced(stream, now: now)
@@ -70,12 +71,21 @@ extension ClientSession {
     private func mismatched(_ block: UInt64, from index: Int, of stream: ClientStream, now: Instant) {
         let server = stream.parts[index].server
         event(.blockMismatch(stream.id, block: block, server))
+        let copy = stream.book.copy(server, of: block)
         stream.book.dropCopy(server, of: block)
         stream.book.primaryOnly.insert(stream.range(ofBlock: block))
         orphan(block, of: stream, except: server)
         stream.parts[index].mismatchesInRow += 1
         stream.parts[index].mismatches += 1
+        if let copy, lookInto(copy, from: index, of: stream, now: now) { return }
+        judge(index, of: stream, now: now)
+    }
+
+    /// Ends the part of a replica that sent too many blocks that do not match, unless that is being looked
+    /// into.
+    func judge(_ index: Int, of stream: ClientStream, now: Instant) {
         let part = stream.parts[index]
+        guard part.anchor.samples.isEmpty else { return }
         // One that strews bad blocks between good ones costs a refetch each time.
         let strews = part.mismatches >= Tuning.mismatchesStrewn
             && part.mismatches * Tuning.mismatchShare > part.matched
@@ -122,6 +132,7 @@ extension ClientSession {
         if isRefused { refuse(lease, upTo: lease.range.end, of: stream) }
         // A server leaves out what it knows to be read.
         let short = max(lease.next, stream.down.read) < lease.range.end
+        if lease.server != stream.primary { leaveBegun(lease, of: stream) }
         giveBack(lease, of: stream)
         guard short else { return }
         if lease.server == stream.primary {
@@ -130,6 +141,17 @@ extension ClientSession {
             // It ended before the primary did: not the same bytes.
             endPart(index, of: stream, .failed, now: now)
         }
+    }
+
+    /// A replica that leaves out what is read of a block leaves it without a copy, however often it is asked:
+    /// who gave the beginning gives the rest.
+    private func leaveBegun(_ lease: Lease, of stream: ClientStream) {
+        let block = Block.index(of: stream.down.front)
+        let range = stream.range(ofBlock: block)
+        guard lease.blocks.contains(block), stream.down.front > range.start, !isSettled(block, of: stream),
+            !isWhole(block, from: lease.server, of: stream)
+        else { return }
+        stream.book.primaryOnly.insert(range)
     }
 
     /// The beginning of a lease that the primary did not take from its own sender comes from that, unless

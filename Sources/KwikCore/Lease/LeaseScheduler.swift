@@ -16,6 +16,7 @@ extension ClientSession {
         engage(stream, now: now)
         if stream.isEngaged { judgeTrial(stream, now: now) }
         endLaggards(stream, now: now)
+        expireSums(stream, now: now)
         guard !stream.book.claims.isEmpty || stream.isEngaged else { return }
         updateWindow(stream, now: now)
         let all = candidates(stream)
@@ -31,7 +32,9 @@ extension ClientSession {
             all.append(Candidate(path: path, part: nil, takesNew: isOther && stream.isSpread))
         }
         for index in stream.parts.indices where stream.parts[index].ended == nil {
-            guard let path = path(stream.parts[index].channel.path), path.isActive else { continue }
+            guard !stream.parts[index].isPaused, let path = path(stream.parts[index].channel.path),
+                path.isActive
+            else { continue }
             all.append(Candidate(path: path, part: index, takesNew: true))
         }
         return all
@@ -78,8 +81,7 @@ extension ClientSession {
 
     /// Whether the candidate has the bytes at `offset`, or will have them without being waited for.
     private func serves(_ candidate: Candidate, _ offset: UInt64, of stream: ClientStream) -> Bool {
-        guard let part = candidate.part else { return true }
-        return stream.parts[part].progress > offset
+        candidate.part.map { stream.parts[$0].serves(offset, read: stream.down.read) } ?? true
     }
 
     /// Whether the candidate was engaged so lately that it can't have said what it has. Its first leases go
@@ -105,7 +107,8 @@ extension ClientSession {
                 let fastest = order.map { $0.path.eta($0.path.leaseLength) }.min() ?? .zero
                 // What carves on its own way is there later than a CARVE.
                 let carver = candidate.part == nil && path.sample.srtt > primary.sample.srtt ? path : primary
-                var from = edge(stream, primary, after: carver.sample.srtt)
+                let least = candidate.part.map { stream.parts[$0].anchor.from } ?? 0
+                var from = max(edge(stream, primary, after: carver.sample.srtt), least)
                 let lag = path.eta(path.leaseLength) - min(fastest, primary.sample.srtt + primary.horizon)
                 if slides, lag > .zero {
                     // Never out of what may be leased at all: a path whose estimate has collapsed would get
@@ -223,15 +226,14 @@ extension ClientSession {
         let path = candidate.path
         let promise = now + path.eta(range.count)
         let channel = openChannel(on: path, stream: stream, use: .lease)
-        let role = Preface.Role.lease(
-            offset: range.start, length: range.count, read: stream.down.read, window: stream.granted,
-            carves: carves)
+        let role = stream.lease(range, of: candidate.part, carves: carves)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         out.append(.finish(channel))
         stream.book.add(
             Lease(
                 channel: channel, server: path.server, range: range, carves: carves,
-                epoch: stream.epoch, grantedAt: now, promise: promise, isSecond: isSecond))
+                epoch: stream.epoch, grantedAt: now, promise: promise, isSecond: isSecond,
+                shift: candidate.part.map { stream.parts[$0].anchor.shift } ?? 0))
         if path.outstanding == 0 { path.busySince = now }
         path.outstanding += range.count
     }
@@ -280,9 +282,11 @@ extension ClientSession {
         Candidate, Interval
     )? {
         var best: (candidate: Candidate, after: Interval)?
+        let start = max(lease.range.start, Block.roundDown(stream.down.front))
         for candidate in all where candidate.path.id != lease.channel.path {
             let path = candidate.path
-            guard serves(candidate, lease.range.end - 1, of: stream) else { continue }
+            guard serves(candidate, start, of: stream), serves(candidate, lease.range.end - 1, of: stream)
+            else { continue }
             if candidate.part != nil, stream.book.primaryOnly.overlaps(lease.range) { continue }
             if ending, path.outstanding >= path.leaseLength { continue }
             let queue = Interval(seconds: Double(path.outstanding) / max(path.estimate, 1))

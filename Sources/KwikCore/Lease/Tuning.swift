@@ -130,6 +130,9 @@ public enum Tuning {
     /// A contribution waits max(this, 3·srtt) for the delegation that it refers to (protocol.md §3).
     static let unknownWait = Interval.seconds(1)
 
+    /// A rolling sum is waited for max(this, 3·srtt); the replica that it is about may be idle meanwhile.
+    static let sumWait = Interval.seconds(1)
+
     // Trust.
 
     /// Mismatching blocks in a row that end a replica's part in a stream.

@@ -34,13 +34,16 @@ final class ClientChannel {
 
     struct Piece {
         var header: DataHeader
+        /// Where its first byte and its next one go in the stream; a shifted replica counts otherwise.
+        var start: UInt64
         var at: UInt64
         var crc: UInt32 = 0
-        /// The copy of a block that its first bytes went to.
-        var copy: UInt64?
-        /// Some of its bytes were not wanted, or went to a copy that was dropped meanwhile: nothing of it
-        /// counts.
-        var isTorn = false
+        /// What came of its bytes in the block that it begins in, and in the one behind: a shifted replica's
+        /// pieces may reach into that.
+        var first = Landing()
+        var second = Landing()
+
+        var range: ByteRange { ByteRange(start, at) }
     }
 
     init(id: ChannelID, server: ServerID, stream: StreamID, use: Use) {

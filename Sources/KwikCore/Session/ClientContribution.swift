@@ -116,12 +116,15 @@ extension ClientSession {
         if isWhole, stream.delegations.contains(where: { $0.server == server && $0.covers(range) }) {
             return .delegated
         }
-        return .unknown
+        // Its own offsets are others, and its leases bring the same.
+        let isShifted = stream.part(of: server).map { stream.parts[$0].anchor.shift != 0 } ?? false
+        return isShifted ? .late : .unknown
     }
 
     private func lease(of server: ServerID, covering range: ByteRange, _ stream: ClientStream) -> Lease? {
         stream.book.leases.first {
-            $0.server == server && $0.range.start <= range.start && range.end <= $0.range.end
+            $0.server == server && $0.shift == 0 && $0.range.start <= range.start
+                && range.end <= $0.range.end
         }
     }
 

@@ -186,7 +186,9 @@ extension ClientSession {
     private func candidateToPromote(_ stream: ClientStream) -> Int? {
         var best: Int?
         for (index, part) in stream.parts.enumerated() where part.ended == nil && part.matched > 0 {
-            guard part.mismatchesInRow == 0, part.upAcknowledged >= stream.up.heldFrom,
+            // What stands elsewhere at a replica is at other offsets of a stream of its own.
+            guard part.mismatchesInRow == 0, part.anchor.shift == 0,
+                part.upAcknowledged >= stream.up.heldFrom,
                 path(part.channel.path)?.isActive == true
             else { continue }
             if best.map({ stream.parts[$0].matched < part.matched }) ?? true { best = index }
@@ -295,6 +297,7 @@ extension ClientSession {
             send(.urgent(offset: offset), on: channel)
         }
         keepCarved(stream, on: channel)
+        askAgain(stream, on: channel)
         event(.reattached(stream.id, path.id, epoch: stream.epoch))
     }
 

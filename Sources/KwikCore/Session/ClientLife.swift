@@ -92,9 +92,8 @@ extension ClientSession {
         if stream.progress + Tuning.progressStep > stream.granted { stream.progressedAt = now }
         stream.granted = max(stream.granted, target)
         stream.toldRead = stream.down.read
-        let frame = Frame.window(read: stream.down.read, maximum: stream.granted)
-        send(frame, on: own)
-        for part in stream.parts where part.ended == nil { send(frame, on: part.channel) }
+        send(.window(read: stream.down.read, maximum: stream.granted), on: own)
+        for part in stream.parts where part.ended == nil { send(stream.window(for: part), on: part.channel) }
     }
 
     /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget. Of a path that

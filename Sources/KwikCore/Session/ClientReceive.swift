@@ -61,7 +61,7 @@ extension ClientSession {
 
     func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
         guard let stream = stream(channel.stream) else { throw .notAllowedHere }
-        let range = ByteRange(header.offset, header.offset + UInt64(header.length))
+        let range = try place(header, on: channel, of: stream)
         if let final = stream.final, range.end > final { throw .badRange }
         var isWanted = true
         switch channel.use {
@@ -81,22 +81,16 @@ extension ClientSession {
         case .contribution: isWanted = try beginContributed(range, on: channel, of: stream)
         case .side, .replica, .foreign, .offer, .waiting: throw .notAllowedHere
         }
-        channel.piece = ClientChannel.Piece(header: header, at: header.offset, isTorn: !isWanted)
+        channel.piece = ClientChannel.Piece(
+            header: header, start: range.start, at: range.start, first: Landing(isTorn: !isWanted))
     }
 
     func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
         guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
         if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
-        } else if !piece.isTorn, stream.book.claims.contains(piece.at),
-            piece.at >= Block.roundDown(stream.down.front)
-        {
-            // A copy is whole or nothing, also of a block of which the primary gave the beginning.
-            let copy = unsafe stream.book.write(channel.server, at: piece.at, bytes)
-            piece.isTorn = piece.isTorn || (piece.copy ?? copy) != copy
-            piece.copy = copy
         } else {
-            piece.isTorn = true
+            unsafe land(bytes, of: &piece, from: channel.server, stream)
         }
         piece.crc = unsafe integrity.crc32c(piece.crc, bytes)
         piece.at += UInt64(bytes.count)
@@ -107,18 +101,18 @@ extension ClientSession {
         guard let piece = channel.piece, let stream = stream(channel.stream) else { return }
         channel.piece = nil
         guard piece.crc == piece.header.crc32c else {
-            event(.integrityFailure(stream.id, offset: piece.header.offset))
+            event(.integrityFailure(stream.id, offset: piece.start))
             fail(channel, .integrity, now: now)
             return
         }
-        let range = ByteRange(piece.header.offset, piece.at)
+        let range = piece.range
         account(range.count, on: channel, of: stream, now: now)
         if case .contribution = channel.use {
-            takeContributed(range, isTorn: piece.isTorn, on: channel, of: stream, now: now)
+            takeContributed(range, isTorn: piece.first.isTorn, on: channel, of: stream, now: now)
         } else if channel.server == stream.primary {
             takeTrusted(range, on: channel, of: stream, now: now)
         } else {
-            takeLeased(range, isTorn: piece.isTorn, on: channel, of: stream, now: now)
+            takeLeased(piece, on: channel, of: stream, now: now)
         }
     }
 
@@ -156,26 +150,7 @@ extension ClientSession {
         advanced(stream, now: now)
     }
 
-    private func takeLeased(
-        _ range: ByteRange, isTorn: Bool, on channel: ClientChannel, of stream: ClientStream, now: Instant
-    ) {
-        let lease = stream.book.lease(on: channel.id)
-        progressed(lease, by: range.count, of: stream, now: now)
-        defer { recount(lease, of: stream) }
-        if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
-        let block = Block.index(of: range.start)
-        if isTorn {
-            orphan(block, of: stream, except: channel.server)
-            return
-        }
-        guard stream.book.commit(channel.server, range) > 0 else {
-            stream.book.duplicated += range.count
-            return
-        }
-        verify(block, from: channel.server, of: stream, now: now)
-    }
-
-    private func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream, now: Instant) {
+    func progressed(_ lease: Lease?, by count: UInt64, of stream: ClientStream, now: Instant) {
         guard let lease else { return }
         lease.broughtAt = now
         if lease.isContributed { return }
@@ -247,7 +222,7 @@ extension ClientSession {
         case .urgent(let offset):
             // The byte stands in DATA as well: one that came before is an ordinary byte.
             stream.urgent.offset = offset
-        case .sums: break
+        case .sums(let first, let sums): takeSums(first, sums, of: stream, now: now)
         case .carve, .open, .option, .end, .sumRequest: throw .notAllowedHere
         }
     }

@@ -79,7 +79,9 @@ extension ClientSession {
         }
         for part in stream.parts where part.server != stream.primary {
             parts.append(
-                StreamPart(server: part.server, role: .replica, received: part.received, ended: part.ended))
+                StreamPart(
+                    server: part.server, role: .replica, received: part.received, ended: part.ended,
+                    shift: part.anchor.shift))
         }
         var hidden = 0
         forEachInternalChannel(of: stream) { _ in hidden += 1 }

@@ -174,6 +174,7 @@ final class ClientStream {
         var matched = 0
         var mismatchesInRow = 0
         var mismatches = 0
+        var anchor = Anchor()
         var ended: ReplicaEnd?
     }
 

@@ -126,9 +126,8 @@ extension GatewaySession {
         case .option(let option): set(option, of: stream)
         case .urgent(let offset): stream.urgent.offset = offset
         case .opened(let errno, _, _): try answered(stream, errno: errno)
-        case .sumRequest:
-            // Rolling sums are not offered: SUMREQ stays unanswered.
-            break
+        case .sumRequest(let first, let count):
+            try tellSums(of: first, count, on: channel, of: stream)
         case .open, .carved, .delegated, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
         }
     }

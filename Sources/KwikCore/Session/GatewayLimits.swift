@@ -9,6 +9,10 @@ public struct GatewayLimits: Sendable {
     /// Leases per stream that are not complete.
     public var leasesPerStream = 256
 
+    /// Blocks that one SUMREQ may ask the sums of, and those of a session in a second: what is more has none.
+    public var sumsPerRequest: UInt64 = 16
+    public var sumsPerSecond: UInt64 = 256
+
     /// Contributions of ours that wait to be sent, and delegations of a stream that are not read.
     public var contributions = 256
     public var delegations = 256

@@ -35,6 +35,7 @@ public final class GatewaySession {
     var closed = ClosedStreams()
     /// Whether some stream of the session has, or had, this server for its primary.
     var isPrimary = false
+    var sums = SumAllowance()
     /// The next stream that this server opens.
     var nextOwnStream: UInt64 = 1
     /// When the session expires, while it has no path.

@@ -84,17 +84,20 @@ public struct StreamPart: Sendable {
     public var received: UInt64
     /// Why it serves the stream no longer, if so.
     public var ended: ReplicaEnd?
+    /// By how many bytes a replica's offsets are more than the primary's.
+    public var shift: Int64
 
     public enum PartRole: String, Sendable {
         case primary
         case replica
     }
 
-    public init(server: ServerID, role: PartRole, received: UInt64, ended: ReplicaEnd?) {
+    public init(server: ServerID, role: PartRole, received: UInt64, ended: ReplicaEnd?, shift: Int64 = 0) {
         self.server = server
         self.role = role
         self.received = received
         self.ended = ended
+        self.shift = shift
     }
 }
 

@@ -26,6 +26,9 @@ public enum Event: Hashable, Sendable {
     case replicaQuarantined(ServerID, time: Interval)
     /// A replica's block did not match its tag; it is fetched from the primary.
     case blockMismatch(StreamID, block: UInt64, ServerID)
+    /// A replica's bytes stand so many behind the primary's, or before them if less than 0: found by sums,
+    /// and confirmed by a tag.
+    case replicaShifted(StreamID, ServerID, shift: Int64)
     case leaseMoved(StreamID, offset: UInt64, length: UInt64, from: ServerID, to: ServerID)
     /// The stream moved to another path of its primary.
     case reattached(StreamID, PathID, epoch: UInt64)

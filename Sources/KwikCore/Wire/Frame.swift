@@ -16,7 +16,8 @@ public struct Preface: Hashable, Sendable {
         case attach(epoch: UInt64, received: UInt64)
         /// 2, client → replica.
         case replica
-        /// 3, client → any server. `offset` is a block's start, `length` 1 ... `WireLimit.leaseLength`.
+        /// 3, client → any server. `length` 1 ... `WireLimit.leaseLength`. `offset` is as the server counts:
+        /// a block's start, but of a replica whose bytes stand elsewhere than the primary's.
         /// `window`: the maximum downstream offset granted at that time (as in WINDOW, whose read offset is
         /// `read`). `carves`: the primary takes of the range what its own sender
         /// has not begun (always its end), and serves that alone.
@@ -85,9 +86,10 @@ public enum Frame: Hashable, Sendable {
     case urgent(offset: UInt64)
     /// 13. The lease's range lies past the end of the stream.
     case end
-    /// 14.
+    /// 14. Whole blocks.
     case sumRequest(firstBlock: UInt64, count: UInt64)
-    /// 15.
+    /// 15. `RollingSum` of each block, from the first one on as far as the primary has them; none: it has not
+    /// got that.
     case sums(firstBlock: UInt64, [UInt32])
 }
 

@@ -26,13 +26,13 @@ extension Preface {
             return .replica
         case 3:
             guard let offset = cursor.varint() else { return nil }
-            guard offset % Block.size == 0 else { throw .badRange }
             guard let length = cursor.varint() else { return nil }
             try checkRange(offset: offset, length: length)
             guard let read = cursor.varint(), let window = cursor.varint() else { return nil }
             guard read <= window else { throw .badRange }
             guard let carves = cursor.varint() else { return nil }
             guard carves <= 1 else { throw .badFlags }
+            guard carves == 0 || offset % Block.size == 0 else { throw .badRange }
             return .lease(offset: offset, length: length, read: read, window: window, carves: carves == 1)
         case 4:
             guard let offset = cursor.varint(), let length = cursor.varint() else { return nil }
@@ -64,7 +64,7 @@ extension Preface {
             output.varint(2)
             output.varint(stream.value)
         case .lease(let offset, let length, let read, let window, let carves):
-            precondition(offset % Block.size == 0 && read <= window, "malformed lease")
+            precondition((!carves || offset % Block.size == 0) && read <= window, "malformed lease")
             Preface.requireRange(offset: offset, length: length)
             output.varint(3)
             output.varint(stream.value)
