@@ -17,7 +17,7 @@ public enum Census {
             "frames",
             [
                 "DATA", "FIN", "RESET", "WINDOW", "CARVE", "CARVED", "DELEGATED", "PROGRESS", "TAG", "OPEN",
-                "OPENED", "OPTION", "URGENT", "END",
+                "OPENED", "OPTION", "URGENT", "END", "SUMREQ", "SUM",
             ]
         ),
         ("programs", ["urgent-up", "urgent-down", "option-changed", "quit", "user-timeout"]),
