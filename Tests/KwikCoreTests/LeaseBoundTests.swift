@@ -10,6 +10,8 @@ import Testing
         let world = ClientWorld()
         world.up()
         world.up(ClientWorld.mirrorPath, ClientWorld.mirror, .replica)
+        // The replica would bring all of it sooner.
+        world.sample(srtt: .milliseconds(400))
         _ = try world.open(options)
         let own = try world.main()
         world.receive(own, .opened(errno: 0, local: [], peer: []))
