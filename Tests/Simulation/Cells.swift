@@ -29,6 +29,8 @@ public struct Cell: Sendable {
         Cell(
             name: "K", links: [(50, 20, 0, 1), (20, 80, 0, 1)], events: dark(0, from: 2, for: 2)),
         Cell(
+            name: "K-replica", links: [(20, 80, 0, 1), (50, 20, 0, 1)], events: dark(1, from: 2, for: 3)),
+        Cell(
             name: "R", links: [(50, 20, 0, 1), (20, 80, 0, 1)],
             events: [Event(seconds: 3, link: 0, factor: 0.05)]),
         Cell(name: "X100", links: [(50, 20, 0, 1), (20, 80, 0, 1)], events: blackouts(0.1)),

@@ -161,6 +161,8 @@ extension ClientSession {
         let all = counts(stream).since(before)
         for index in stream.parts.indices where stream.parts[index].ended == nil {
             let part = stream.parts[index]
+            // What a path does in the dark says nothing of what it is worth.
+            guard path(part.channel.path)?.isActive == true else { continue }
             guard let former = before.each.first(where: { $0.server == part.server }) else { continue }
             let gave = part.received - min(former.received, part.received)
             guard Double(gave) < Double(all) * Tuning.leastShare else { continue }

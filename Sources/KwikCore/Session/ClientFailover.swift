@@ -69,6 +69,10 @@ extension ClientSession {
                 findPath(stream, now: now)
             }
             if case .waiting = stream.phase { assignPrimary(stream, now: now) }
+            // Nor does the time that it needs to be itself again.
+            if stream.trial != nil {
+                stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3))
+            }
         }
     }
 
