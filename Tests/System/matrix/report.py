@@ -11,7 +11,15 @@ GAP_MS, GAP_RTTS = 300, 3
 UPLOAD_GAIN = 1.9
 MOST_EVENTS_TOLD = 2
 # Why a cell may be below SHARE_OF_SUM: its name, and the reason with the closest figure that was reached.
-REASONS = {}
+REASONS = {
+    "J50": "slow start ends early, as jitter looks like a queue; the references have none. Closest: 0.84",
+    "R": "what the primary has on the way when its link slows down has no tags, so nobody else may bring it; "
+         "0.97 over interfaces. Closest: 0.93",
+    "X100": "the congestion window shrinks at each blackout. Closest: 0.94",
+    "X200": "the congestion window shrinks at each blackout, twice on the long link. Closest: 0.93",
+    "X1000": "the long link starts up anew, and a change of primary costs a round trip. Closest: 0.86",
+    "A-20M": "the long link starts one round trip late, and 2.6 s are all there is. Closest: 0.94",
+}
 
 COLUMNS = [("cell", 7), ("ΣTCP", 7), ("best", 7), ("MPTCP", 7), ("aria2", 7), ("Kwik", 7), ("ifaces", 7),
            ("/ΣTCP", 6), ("/best", 6), ("/MPTCP", 6), ("/aria2", 6), ("gap ms", 13), ("dup %", 6),
