@@ -88,10 +88,6 @@ extension EngineConfiguration {
     }
 
     private static func policy(_ table: inout Table) throws(ConfigurationError) -> FailurePolicy? {
-        if let node = table.node("policy"), case .string("quorum") = node.value {
-            throw table.bad(
-                node, "policy", "can't be \"quorum\" in this version; it has \"fail\" and \"promote\"")
-        }
         return try table.choice("policy", FailurePolicy.self)
     }
 

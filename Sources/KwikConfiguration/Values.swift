@@ -110,6 +110,8 @@ public enum FailurePolicy: String, CaseIterable, Sendable {
     case fail
     /// A replica that has matched in every block becomes the primary.
     case promote
+    /// It goes on with what two replicas agree on.
+    case quorum
 }
 
 /// Whether streams of a service may use replicas.

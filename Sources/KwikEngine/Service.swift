@@ -60,9 +60,13 @@ final class Service {
             service: configuration.name, trust: trust, settings: settings, token: configuration.token,
             clientID: clientID, capabilities: compresses ? [Capability.zstd] : [])
         paths = ServicePaths(configuration, engine: engine, recipe: recipe, endpoint: endpoint, log: log)
-        let client = ClientSettings(
-            silentPrimary: configuration.policy == .promote ? .promote : .fail,
-            replicas: configuration.replicas == .auto)
+        let policy: ClientSettings.SilentPrimary =
+            switch configuration.policy {
+            case .fail: .fail
+            case .promote: .promote
+            case .quorum: .quorum
+            }
+        let client = ClientSettings(silentPrimary: policy, replicas: configuration.replicas == .auto)
         session = ClientSession(
             settings: client, integrity: .standard, codec: compresses ? endpoint.codec : nil)
         driver = endpoint.makeDriver(SessionDoor(session))

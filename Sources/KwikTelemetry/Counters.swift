@@ -31,6 +31,9 @@ public struct Counters: Hashable, Sendable {
     public private(set) var leasesMoved: UInt64 = 0
     public private(set) var reattachments: UInt64 = 0
     public private(set) var promotions: UInt64 = 0
+    /// Pairs of servers that took a primary's place, and how many of them did not agree.
+    public private(set) var quorums: UInt64 = 0
+    public private(set) var quorumDisagreements: UInt64 = 0
     public private(set) var serverStreamsRefused: UInt64 = 0
     public private(set) var contributions: UInt64 = 0
     public private(set) var contributionsFailed: UInt64 = 0
@@ -63,6 +66,8 @@ public struct Counters: Hashable, Sendable {
         case .leaseMoved: leasesMoved += 1
         case .reattached: reattachments += 1
         case .promoted: promotions += 1
+        case .quorum: quorums += 1
+        case .quorumDisagreed: quorumDisagreements += 1
         case .integrityFailure: integrityFailures += 1
         case .channelFailed: channelFailures += 1
         case .belowTarget: belowTarget += 1
@@ -96,6 +101,7 @@ public struct Counters: Hashable, Sendable {
             ("replicas_quarantined", replicasQuarantined), ("replicas_shifted", replicasShifted),
             ("block_mismatches", blockMismatches),
             ("leases_moved", leasesMoved), ("reattachments", reattachments), ("promotions", promotions),
+            ("quorums", quorums), ("quorum_disagreements", quorumDisagreements),
             ("server_streams_refused", serverStreamsRefused), ("contributions", contributions),
             ("contributions_failed", contributionsFailed), ("delegations_expired", delegationsExpired),
             ("malformed", malformed), ("policy_violations", policyViolations),

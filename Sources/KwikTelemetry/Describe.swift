@@ -47,8 +47,10 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
     case .integrityFailure(let stream, let offset):
         return EventDescription(
             .error, "checksum failed", [LogField("stream", stream.value), LogField("offset", offset)])
-    case .streamOpened, .streamConnected, .streamClosed, .reattached, .promoted, .belowTarget:
+    case .streamOpened, .streamConnected, .streamClosed, .reattached, .belowTarget:
         return describeStream(event, name)
+    case .promoted, .quorum, .quorumDisagreed:
+        return describeSuccession(event, name)
     case .replicaEngaged, .replicaEnded, .replicaQuarantined, .replicaShifted, .leaseMoved:
         return describeReplica(event, name)
     case .serverStreamRefused, .contributed, .contributionFailed, .delegationExpired:
@@ -108,13 +110,6 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
         return EventDescription(
             .notice, "stream moved to another path",
             [LogField("stream", stream.value), LogField("path", path.value), LogField("epoch", epoch)])
-    case .promoted(let stream, let from, let to, let offset):
-        return EventDescription(
-            .warning, "replica promoted to primary",
-            [
-                LogField("stream", stream.value), LogField("from", name(from)), LogField("to", name(to)),
-                LogField("offset", offset),
-            ])
     case .belowTarget(let stream, let rate, let target, let remedy):
         return EventDescription(
             .notice, "stream below its target",
@@ -124,6 +119,28 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
             ])
     default:
         preconditionFailure("not an event of a stream")
+    }
+}
+
+private func describeSuccession(_ event: Event, _ name: (ServerID) -> String) -> EventDescription {
+    func fields(_ stream: StreamID, _ servers: [(String, ServerID)], _ offset: UInt64) -> [LogField] {
+        [LogField("stream", stream.value)] + servers.map { LogField($0.0, name($0.1)) }
+            + [LogField("offset", offset)]
+    }
+    switch event {
+    case .promoted(let stream, let from, let to, let offset):
+        return EventDescription(
+            .warning, "replica promoted to primary", fields(stream, [("from", from), ("to", to)], offset))
+    case .quorum(let stream, let one, let other, let offset):
+        return EventDescription(
+            .warning, "two replicas in the primary's place",
+            fields(stream, [("server", one), ("other", other)], offset))
+    case .quorumDisagreed(let stream, let one, let other, let offset):
+        return EventDescription(
+            .error, "two replicas differ: stream ended",
+            fields(stream, [("server", one), ("other", other)], offset))
+    default:
+        preconditionFailure("not an event of a primary's successors")
     }
 }
 

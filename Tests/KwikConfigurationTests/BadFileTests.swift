@@ -143,10 +143,9 @@ private let badEngines: [(text: String, problem: String)] = [
     ),
     (service("") + "\n" + service(""), "9:8: 'name' is used twice: \"192.0.2.1:80\""),
     (
-        service("policy = \"quorum\""),
-        "3:10: 'policy' can't be \"quorum\" in this version; it has \"fail\" and \"promote\""
+        service("policy = \"maybe\""),
+        "3:10: 'policy' must be one of \"fail\", \"promote\", \"quorum\"; this is \"maybe\""
     ),
-    (service("policy = \"maybe\""), "3:10: 'policy' must be one of \"fail\", \"promote\"; this is \"maybe\""),
     (
         service("replicas = \"always\""),
         "3:12: 'replicas' must be one of \"auto\", \"never\"; this is \"always\""

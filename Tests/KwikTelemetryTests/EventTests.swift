@@ -73,6 +73,14 @@ private let lines: [(Event, String)] = [
         .promoted(stream, from: ServerID(4), to: server, offset: 9),
         "warning replica promoted to primary stream=8 from=4 to=b offset=9"
     ),
+    (
+        .quorum(stream, server, ServerID(4), offset: 9),
+        "warning two replicas in the primary's place stream=8 server=b other=4 offset=9"
+    ),
+    (
+        .quorumDisagreed(stream, server, ServerID(4), offset: 9),
+        "error two replicas differ: stream ended stream=8 server=b other=4 offset=9"
+    ),
     (.integrityFailure(stream, offset: 10), "error checksum failed stream=8 offset=10"),
 ]
 
@@ -102,7 +110,8 @@ private let lines: [(Event, String)] = [
             ("streams_aborted", 1), ("bytes_received", 110), ("bytes_sent", 212), ("backends_refused", 1),
             ("paths_activated", 1), ("paths_suspected", 1), ("paths_failed", 0), ("replicas_engaged", 1),
             ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
-            ("reattachments", 1), ("promotions", 1), ("malformed", 2), ("policy_violations", 1),
+            ("reattachments", 1), ("promotions", 1), ("quorums", 1),
+            ("quorum_disagreements", 1), ("malformed", 2), ("policy_violations", 1),
             ("integrity_failures", 1), ("channel_failures", 2), ("below_target", 1),
         ]
         for (name, count) in expected { #expect(json[name]?.integer == count, "\(name)") }

@@ -19,6 +19,17 @@ public enum Character: Hashable, Sendable {
     case resetting(after: UInt64)
     /// Refuses every connection.
     case refusing
+
+    /// Whether both answer with the same bytes, as far as they answer.
+    func isLike(_ other: Character) -> Bool { content == other.content }
+
+    private var content: Character {
+        switch self {
+        case .honest, .stalling, .resetting, .refusing: .honest
+        case .dated(let date): .dated(date % 7)
+        case .lying, .shifted, .displaced, .shorter: self
+        }
+    }
 }
 
 /// Bytes that are a function of a seed and their offset.

@@ -16,6 +16,8 @@ final class Client: Node {
     private(set) var coverage = Coverage()
     private(set) var engaged: [Int: [ServerID]] = [:]
     private(set) var replicaEnds: [Int: [ReplicaEnd]] = [:]
+    /// Programs whose streams ended as two servers did not agree.
+    private(set) var disagreed: Set<Int> = []
     /// Streams that ended by an error after their programs had done all they wanted.
     private(set) var abortedAfter: [(program: Int, errno: Int32)] = []
     /// Bytes that each program was given.
@@ -163,7 +165,21 @@ final class Client: Node {
             guard let program = byStream[stream] else { return }
             primaries[program.index, default: []].append(to)
             reached(.promoted, stream)
-            program.witness?.promoted(network.server(to).character, at: offset)
+            program.witness?.succeeded(by: [network.server(to).character], at: offset)
+        case .quorum(let stream, let one, let other, let offset):
+            coverage.quorums += 1
+            reached(.promoted, stream)
+            guard let program = byStream[stream] else { return }
+            // Those before them are of no importance any more.
+            primaries[program.index] = [one, other]
+            let both = [one, other].map { network.server($0).character }
+            program.witness?.succeeded(by: both, at: offset)
+        case .quorumDisagreed(let stream, let one, let other, _):
+            coverage.disagreed += 1
+            if let program = byStream[stream] { disagreed.insert(program.index) }
+            if network.server(one).character.isLike(network.server(other).character) {
+                world.fail("client: servers that are alike: \(event)")
+            }
         case .replicaEngaged(let stream, let server):
             coverage.engaged += 1
             if let program = byStream[stream] { engaged[program.index, default: []].append(server) }

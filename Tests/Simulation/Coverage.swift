@@ -8,6 +8,8 @@ public struct Coverage: Sendable {
     /// Replicas whose bytes were found elsewhere than at the primary's offsets.
     public var shifted = 0
     public var promoted = 0
+    public var quorums = 0
+    public var disagreed = 0
     public var reattached = 0
     public var suspected = 0
     public var failedPaths = 0
@@ -52,6 +54,7 @@ public struct Coverage: Sendable {
             ("shifted", shifted), ("mismatch-ends", mismatchEnds), ("quarantined", quarantined),
             ("behind", behind),
             ("failed-replicas", failedReplicas), ("parked", parked), ("promoted", promoted),
+            ("quorums", quorums), ("disagreed", disagreed),
             ("reattached", reattached), ("suspected", suspected), ("failed", failedPaths),
             ("unknown", unknown),
             ("timed-out", timedOut), ("reset", wereReset), ("expired", expired),
@@ -74,6 +77,8 @@ public struct Coverage: Sendable {
         mismatched += other.mismatched
         shifted += other.shifted
         promoted += other.promoted
+        quorums += other.quorums
+        disagreed += other.disagreed
         reattached += other.reattached
         suspected += other.suspected
         failedPaths += other.failedPaths

@@ -9,9 +9,12 @@ extension Scenario {
         var apart = Chance(seed: seed, purpose: "apart")
         if apart.chance(0.03) { return succession(seed: seed) }
         if let shifted = shifted(seed: seed) { return shifted }
-        let settings = ClientSettings(
+        var quorum = Chance(seed: seed, purpose: "quorum")
+        if quorum.chance(0.08) { return bereaved(seed: seed) }
+        var settings = ClientSettings(
             silentPrimary: chance.chance(0.4) ? .promote : .fail, replicas: chance.chance(0.95),
             memoryBudget: chance.chance(0.2) ? 2 << 20 : 64 << 20)
+        if settings.silentPrimary == .fail, quorum.chance(0.4) { settings.silentPrimary = .quorum }
         let servers = drawServers(&chance, promotes: settings.silentPrimary == .promote)
         var routes = drawRoutes(&chance, servers: servers.count)
         drawRelays(seed: seed, servers: servers.count, &routes)

@@ -10,7 +10,7 @@ extension Scenario {
         for _ in 0..<chance.integer(1...3) { ambushes.append(Scenario.ambush(&chance)) }
     }
 
-    private static func ambush(_ chance: inout Chance) -> Ambush {
+    static func ambush(_ chance: inout Chance) -> Ambush {
         var ambush = Ambush(
             chance.pick(Ambush.Victim.allCases), at: chance.pick(Ambush.Moment.allCases),
             passes: chance.pick([0, 0, 0, 1, 2, 5]))

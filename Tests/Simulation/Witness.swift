@@ -4,12 +4,13 @@ internal import KwikCore
 final class Witness {
     private let world: World
     private let name: String
-    private var reference: Application
+    /// Those whose bytes the program is to read: the primary's alone, or both of a quorum's.
+    private var references: [Application]
     /// Everything the program wrote: a promoted replica's application is asked the same.
     private var upstream: [UInt8] = []
     private var inputEnded = false
-    /// The application that is the truth from `offset` on, after a promotion.
-    private var successor: (offset: UInt64, application: Application)?
+    /// The applications that are the truth from `offset` on, after a promotion or by a quorum.
+    private var successors: [(offset: UInt64, applications: [Application])] = []
     private var expected = [UInt8](repeating: 0, count: 65_536)
     /// Bytes that the program has read.
     private(set) var read: UInt64 = 0
@@ -18,55 +19,73 @@ final class Witness {
     private let integrity = SimIntegrity.make()
     /// The primary is at an end of its own: what comes may stop short with an error.
     var truthMayFail: Bool {
-        switch reference.character {
-        case .resetting, .refusing, .stalling, .shorter: true
-        default: false
+        references.contains { reference in
+            switch reference.character {
+            case .resetting, .refusing, .stalling, .shorter: true
+            default: false
+            }
         }
     }
 
     init(_ world: World, name: String, character: Character) {
         self.world = world
         self.name = name
-        reference = Application(character)
+        references = [Application(character)]
     }
 
     /// Bytes that the answers to everything written so far have.
-    var total: UInt64 { reference.total }
+    var total: UInt64 { references[0].total }
     var written: UInt64 { UInt64(upstream.count) }
 
     func wrote(_ bytes: UnsafeRawBufferPointer) {
         unsafe upstream.append(contentsOf: bytes)
-        unsafe reference.feed(bytes)
-        unsafe successor?.application.feed(bytes)
-        if let complaint = reference.complaint { world.fail("model: \(name) wrote nonsense: \(complaint)") }
+        feed { unsafe $0.feed(bytes) }
+        guard let complaint = references[0].complaint else { return }
+        world.fail("model: \(name) wrote nonsense: \(complaint)")
     }
 
     func finishedWriting() {
         inputEnded = true
-        reference.endOfInput()
-        successor?.application.endOfInput()
+        feed { $0.endOfInput() }
+    }
+
+    private func feed(_ body: (inout Application) -> Void) {
+        for index in references.indices { body(&references[index]) }
+        for index in successors.indices {
+            for place in successors[index].applications.indices {
+                body(&successors[index].applications[place])
+            }
+        }
     }
 
     func check(_ bytes: UnsafeRawBufferPointer) {
         var place = 0
         while place < bytes.count {
-            if let next = successor, read == next.offset {
-                reference = next.application
-                successor = nil
-            }
+            follow()
             var want = min(expected.count, bytes.count - place)
-            if let next = successor { want = Int(min(UInt64(want), next.offset - read)) }
-            guard produce(&reference, want) == want else {
-                return world.fail("\(name) read bytes past the \(reference.total) that its primary sends")
-            }
+            if let next = successors.first { want = Int(min(UInt64(want), next.offset - read)) }
             let part = unsafe UnsafeRawBufferPointer(rebasing: bytes[place..<(place + want)])
-            if let wrong = unsafe firstDifference(part) {
-                return world.fail("\(name) read a wrong byte at offset \(read + UInt64(wrong))")
+            for index in references.indices {
+                guard produce(&references[index], want) == want else {
+                    let total = references[index].total
+                    return world.fail("\(name) read bytes past the \(total) that its primary sends")
+                }
+                if let wrong = unsafe firstDifference(part) {
+                    return world.fail("\(name) read a wrong byte at offset \(read + UInt64(wrong))")
+                }
             }
             place += want
             read += UInt64(want)
         }
         digest = unsafe integrity.crc32c(digest, bytes)
+    }
+
+    /// Others have the truth from where the program is.
+    private func follow() {
+        while let next = successors.first, read == next.offset {
+            references = next.applications
+            successors.removeFirst()
+        }
     }
 
     private func firstDifference(_ bytes: UnsafeRawBufferPointer) -> Int? {
@@ -93,25 +112,32 @@ final class Witness {
     }
 
     func endOfFile() {
-        if !reference.hasEnded || read != reference.total {
+        follow()
+        for reference in references where !reference.hasEnded || read != reference.total {
             world.fail("\(name) saw an end of file after \(read) bytes; \(reference.total) are known to come")
         }
     }
 
-    /// From `offset` on another server's application is the truth.
-    func promoted(_ character: Character, at offset: UInt64) {
+    /// From `offset` on other servers' applications are the truth: one's, or what two have alike.
+    func succeeded(by characters: [Character], at offset: UInt64) {
         guard offset >= read else {
-            return world.fail("\(name): promoted at \(offset), below the \(read) bytes read")
+            return world.fail("\(name): a successor at \(offset), below the \(read) bytes read")
         }
-        var application = Application(character)
-        unsafe upstream.withUnsafeBytes { unsafe application.feed($0) }
-        if inputEnded { application.endOfInput() }
-        while application.written < offset {
-            let want = Int(min(UInt64(expected.count), offset - application.written))
-            guard produce(&application, want) == want else {
-                return world.fail("\(name): promoted at \(offset), where the new primary has no bytes")
+        let applications = characters.map { character in
+            var application = Application(character)
+            unsafe upstream.withUnsafeBytes { unsafe application.feed($0) }
+            if inputEnded { application.endOfInput() }
+            while application.written < offset {
+                let want = Int(min(UInt64(expected.count), offset - application.written))
+                guard produce(&application, want) == want else {
+                    // Two agree on nothing where one has ended before.
+                    if characters.count > 1 { break }
+                    world.fail("\(name): promoted at \(offset), where the new primary has no bytes")
+                    break
+                }
             }
+            return application
         }
-        successor = (offset, application)
+        successors.append((offset, applications))
     }
 }

@@ -15,12 +15,12 @@ extension ClientSession {
             }
     }
 
-    private func canReplicate(_ stream: ClientStream, now: Instant) -> Bool {
+    func canReplicate(_ stream: ClientStream, now: Instant) -> Bool {
         settings.replicas && stream.up.heldFrom == 0 && !stream.isServers
             && paths.contains { isCandidate($0, for: stream, now: now) }
     }
 
-    private func isCandidate(_ path: ClientPath, for stream: ClientStream, now: Instant) -> Bool {
+    func isCandidate(_ path: ClientPath, for stream: ClientStream, now: Instant) -> Bool {
         guard path.isActive, path.traits.roles.contains(.replica), path.server != stream.primary,
             stream.allows(path), !trust.isQuarantined(path.server, now: now)
         else { return false }
@@ -57,7 +57,7 @@ extension ClientSession {
         if engaged { stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3)) }
     }
 
-    private func engage(_ stream: ClientStream, on path: ClientPath, now: Instant) {
+    func engage(_ stream: ClientStream, on path: ClientPath, now: Instant) {
         let channel = openChannel(on: path, stream: stream, use: .replica)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .replica))))
         send(.open(stream.options), on: channel)
@@ -192,7 +192,7 @@ extension ClientSession {
             giveBack(lease, of: stream, abandon: true)
         }
         dropUnverified(of: part.server, stream)
-        if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
+        close(part, end)
         switch end {
         case .mismatches:
             if let time = trust.endedByMismatch(part.server, now: now) {

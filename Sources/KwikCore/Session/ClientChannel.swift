@@ -7,6 +7,8 @@ final class ClientChannel {
         case side
         /// Role 2.
         case replica
+        /// Role 1, at the second of a quorum: its own DATA and all that it tells.
+        case second
         /// Role 3.
         case lease
         /// Opened by the server; its preface has not come.

@@ -3,7 +3,10 @@
 
 extension ClientSession {
     func probeInterval(_ path: ClientPath) -> Interval {
-        let busy = awake.contains { $0.own?.path == path.id && $0.isWaiting }
+        let busy = awake.contains { stream in
+            let second = stream.secondPart.map { stream.parts[$0].channel.path }
+            return (stream.own?.path == path.id || second == path.id) && stream.isWaiting
+        }
         return path.probeInterval(busy: busy, now: path.liveness.lastHeard)
     }
 
@@ -14,6 +17,7 @@ extension ClientSession {
         paths.append(path)
         paths.sort { $0.id < $1.id }
         event(.pathStateChanged(id, traits.server, from: .connecting, to: .active))
+        secondFound(on: path, isNew: true, now: now)
         for stream in streams {
             switch stream.phase {
             case .waiting: assignPrimary(stream, now: now)
@@ -28,7 +32,7 @@ extension ClientSession {
                 else { continue }
                 if traits.resumed {
                     reattach(stream, to: path, now: now)
-                } else if !promote(stream, now: now) {
+                } else if !replacePrimary(stream, now: now), !loseLead(stream, now: now) {
                     // The gateway that had our stream is no more, and another process knows nothing of it.
                     abort(stream, errno: ErrorNumber.connectionReset)
                 }
@@ -51,7 +55,9 @@ extension ClientSession {
             stream.flights.withdraw(id)
         }
         for stream in streams {
-            for index in stream.parts.indices where stream.parts[index].channel.path == id {
+            let second = stream.isContested ? stream.secondPart : nil
+            for index in stream.parts.indices
+            where stream.parts[index].channel.path == id && index != second {
                 endPart(index, of: stream, .pathDown, now: now)
             }
         }
@@ -62,6 +68,7 @@ extension ClientSession {
         guard let path = path(id), path.liveness.heard(now: now) else { return }
         wakeAll()
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
+        secondFound(on: path, isNew: false, now: now)
         for stream in streams {
             if let own = stream.own, own.path == id {
                 stream.silentSince = nil
@@ -108,6 +115,7 @@ extension ClientSession {
 
     /// Streams whose primary was reached by this path use another one to it; else its silence begins.
     private func findOther(insteadOf gone: ClientPath, now: Instant) {
+        secondLost(on: gone, now: now)
         for stream in streams where stream.primary == gone.server && !stream.isSettled {
             if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
             findPath(stream, now: now)
@@ -164,8 +172,12 @@ extension ClientSession {
     // MARK: A silent primary
 
     func silenceLimit(_ stream: ClientStream) -> Interval {
-        guard mayBeReplaced(stream) else { return patience(stream) }
-        let timeout = stream.own.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
+        canReplacePrimary(stream) ? toleratedSilence(stream.own) : patience(stream)
+    }
+
+    /// How long a server on whose answer a stream depends may be silent, where another can take its place.
+    func toleratedSilence(_ channel: ChannelID?) -> Interval {
+        let timeout = channel.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
         return max(Tuning.promoteAtLeast, timeout * 2)
     }
 
@@ -177,7 +189,7 @@ extension ClientSession {
     func checkSilence(now: Instant) {
         for stream in awake {
             guard let since = stream.silentSince, now >= since + silenceLimit(stream) else { continue }
-            if !promote(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
+            if !replacePrimary(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
         }
     }
 
@@ -187,7 +199,7 @@ extension ClientSession {
     }
 
     /// A replica that has every upstream byte, or can be given it, and whose blocks have all matched.
-    private func candidateToPromote(_ stream: ClientStream) -> Int? {
+    func candidateToPromote(_ stream: ClientStream) -> Int? {
         var best: Int?
         for (index, part) in stream.parts.enumerated() where part.ended == nil && part.matched > 0 {
             // What stands elsewhere at a replica is at other offsets of a stream of its own.
@@ -202,22 +214,36 @@ extension ClientSession {
 
     /// The replica's bytes are the truth from the read offset on, those too that it has sent already, which
     /// may have waited for tags. What others sent is asked for anew: its tags would be the dead primary's.
-    private func promote(_ stream: ClientStream, now: Instant) -> Bool {
-        guard settings.silentPrimary == .promote, case .open = stream.phase,
+    func promote(_ stream: ClientStream, now: Instant) -> Bool {
+        guard case .open = stream.phase,
             let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
             let before = stream.primary
         else { return false }
+        succeed(stream, by: index, keepsCopies: true, now: now)
+        primaries.insert(path.server)
+        event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
+        stream.down.rebase(to: path.server)
+        stream.book.reset()
+        reattach(stream, to: path, now: now)
+        advanced(stream, now: now)
+        return true
+    }
+
+    /// The part's server stands for the primary from here on.
+    func succeed(_ stream: ClientStream, by index: Int, keepsCopies: Bool, now: Instant) {
+        let before = stream.primary
         endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for side in stream.sides { dropSide(side, of: stream) }
         stream.flights = Flights()
         let part = stream.parts[index]
-        for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
+        if keepsCopies {
+            for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
+        }
         endPart(index, of: stream, .promoted, now: now)
-        keepFormerPrimary(before, of: stream)
+        if let before { keepFormerPrimary(before, .pathDown, of: stream) }
         stream.primaryReceived = part.received
-        stream.primary = path.server
-        primaries.insert(path.server)
+        stream.primary = part.server
         stream.fin = nil
         stream.resetAt = nil
         stream.progress = max(part.progress, stream.down.front)
@@ -226,12 +252,6 @@ extension ClientSession {
         stream.upMaximum = part.upMaximum
         stream.upTaken = part.upAcknowledged
         stream.reserved = RangeSet()
-        event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
-        stream.down.rebase(to: path.server)
-        stream.book.reset()
-        reattach(stream, to: path, now: now)
-        advanced(stream, now: now)
-        return true
     }
 
     /// The server's blocks from the front's on that are complete and wait for their tags.
@@ -252,18 +272,19 @@ extension ClientSession {
     }
 
     /// What the former primary gave stays in the report; should it be back, it may serve as a replica, whose
-    /// blocks were right by definition.
-    private func keepFormerPrimary(_ server: ServerID, of stream: ClientStream) {
+    /// blocks were right by definition, unless it was one of two.
+    func keepFormerPrimary(_ server: ServerID, _ end: ReplicaEnd, of stream: ClientStream) {
         var part = ClientStream.Part(server: server, channel: ChannelID(path: PathID(0), number: -1))
         part.received = stream.primaryReceived
-        part.matched = Int(stream.primaryReceived / Block.size)
-        part.ended = .pathDown
+        let matched = stream.part(of: server).map { stream.parts[$0].matched }
+        part.matched = stream.quorum == nil ? Int(stream.primaryReceived / Block.size) : matched ?? 0
+        part.ended = end
         stream.parts.removeAll { $0.server == server }
         stream.parts.append(part)
     }
 
     /// Role 1 with the next epoch: this path carries the stream from what is here on.
-    private func reattach(_ stream: ClientStream, to path: ClientPath, now: Instant) {
+    func reattach(_ stream: ClientStream, to path: ClientPath, now: Instant) {
         if let before = stream.own {
             stream.flights.withdraw(before.path)
             if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
@@ -287,12 +308,12 @@ extension ClientSession {
             stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3))
         }
         stream.upAwaitsWindow = true
-        stream.ownHighest = stream.down.front
+        stream.ownHighest = stream.received
         stream.ownFinished = false
         stream.ownEnded = false
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: stream.epoch))
         setOwn(channel, of: stream)
-        let role = Preface.Role.attach(epoch: stream.epoch, received: stream.down.front)
+        let role = Preface.Role.attach(epoch: stream.epoch, received: stream.received)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: role))))
         updateWindow(stream, now: now, always: true)
         // Those that were changed last may have been lost with the old channel.

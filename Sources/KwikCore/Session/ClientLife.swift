@@ -93,7 +93,9 @@ extension ClientSession {
         stream.granted = max(stream.granted, target)
         stream.toldRead = stream.down.read
         send(.window(read: stream.down.read, maximum: stream.granted), on: own)
-        for part in stream.parts where part.ended == nil { send(stream.window(for: part), on: part.channel) }
+        for part in stream.parts where part.ended == nil && channels[part.channel] != nil {
+            send(stream.window(for: part), on: part.channel)
+        }
     }
 
     /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget. Of a path that
@@ -112,7 +114,9 @@ extension ClientSession {
         let wanted = UInt64(3 * total * longest.seconds)
         let most = max(stream.options.receiveBuffer ?? .max, Tuning.initialWindow)
         let bounded = min(max(wanted, Tuning.minimumWindow), Tuning.maximumWindow, most)
-        let share = settings.memoryBudget / UInt64(max(streams.count, 1))
+        // Two servers' bytes are held until they are compared.
+        let copies: UInt64 = stream.isContested ? 2 : 1
+        let share = settings.memoryBudget / UInt64(max(streams.count, 1)) / copies
         return min(bounded, max(share, Tuning.initialWindow))
     }
 
@@ -205,9 +209,7 @@ extension ClientSession {
         ended.append(streamReport(stream))
         endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
-        for part in stream.parts where part.ended == nil {
-            if channels.removeValue(forKey: part.channel) != nil { out.append(.abandon(part.channel, .none)) }
-        }
+        for part in stream.parts where part.ended == nil { close(part, .streamDone) }
         for side in stream.sides where channels.removeValue(forKey: side) != nil {
             out.append(.abandon(side, .none))
         }

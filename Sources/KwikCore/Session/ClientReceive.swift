@@ -62,12 +62,17 @@ extension ClientSession {
     func begin(_ header: DataHeader, on channel: ClientChannel) throws(WireError) {
         guard let stream = stream(channel.stream) else { throw .notAllowedHere }
         let range = try place(header, on: channel, of: stream)
-        if let final = stream.final, range.end > final { throw .badRange }
+        if case .second = channel.use {
+            guard range.end <= stream.quorum?.second?.fin?.final ?? .max else { throw .badRange }
+        } else if let final = stream.final, range.end > final {
+            throw .badRange
+        }
         var isWanted = true
         switch channel.use {
         case .own:
             if case .connecting = stream.phase { throw .notAllowedHere }
             guard range.end <= stream.granted else { throw .tooLarge }
+        case .second: guard range.end <= stream.granted else { throw .tooLarge }
         case .lease:
             // In order, and nothing left out but what was read before it could be sent.
             guard let lease = stream.book.lease(on: channel.id), lease.next <= range.start,
@@ -87,7 +92,9 @@ extension ClientSession {
 
     func take(_ bytes: UnsafeRawBufferPointer, on channel: ClientChannel) {
         guard var piece = channel.piece, let stream = stream(channel.stream) else { return }
-        if channel.server == stream.primary {
+        if stream.isContested {
+            unsafe stream.quorum?.member(channel.use)?.copy.write(at: piece.at, bytes)
+        } else if channel.server == stream.primary {
             unsafe stream.down.write(at: piece.at, bytes)
         } else {
             unsafe land(bytes, of: &piece, from: channel.server, stream)
@@ -109,6 +116,8 @@ extension ClientSession {
         account(range.count, on: channel, of: stream, now: now)
         if case .contribution = channel.use {
             takeContributed(range, isTorn: piece.first.isTorn, on: channel, of: stream, now: now)
+        } else if stream.isContested {
+            takeContested(range, on: channel, of: stream, now: now)
         } else if channel.server == stream.primary {
             takeTrusted(range, on: channel, of: stream, now: now)
         } else {
@@ -142,7 +151,7 @@ extension ClientSession {
             stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
             progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
-        case .side, .replica, .foreign, .offer, .waiting, .contribution:
+        case .side, .replica, .second, .foreign, .offer, .waiting, .contribution:
             break
         }
         // A primary that sends what it let be carved leaves copies and tags behind, too.
@@ -177,6 +186,7 @@ extension ClientSession {
         switch channel.use {
         case .own, .side: try takeOwn(frame, on: channel, of: stream, now: now)
         case .replica: try takeReplica(frame, on: channel, of: stream, now: now)
+        case .second: try takeSecond(frame, on: channel, of: stream, now: now)
         case .lease:
             // END{ended}: an event of that server. Its lease's channel finishes next, which gives the range
             // back.
@@ -203,10 +213,16 @@ extension ClientSession {
             stream.progressEnded = ended
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
         case .delegated(let ranges, let server):
+            guard stream.quorum == nil else { throw .notAllowedHere }
             try delegated(ranges, to: server, of: stream, now: now)
         case .tag(let first, let tags): takeTags(first, tags, of: stream, now: now)
         case .fin(let base, let final, let sum, let closed):
             if case .connecting = stream.phase { throw .notAllowedHere }
+            if let lead = stream.quorum?.lead {
+                let fin = ClientStream.Fin(base: base, final: final, sum: sum, closed: closed)
+                try takeEnd(fin, of: lead, stream, now: now)
+                return
+            }
             guard base == stream.down.sumBase, final >= max(stream.down.highest, stream.progress),
                 final == stream.final ?? final
             else { throw .badRange }
@@ -217,10 +233,13 @@ extension ClientSession {
             stream.progressEnded = true
             checkEnd(stream, now: now)
         case .reset(let errno, let offset):
+            if loseLead(stream, now: now) { return }
             stream.resetAt = (offset, errno)
             checkEnd(stream, now: now)
         case .urgent(let offset):
-            // The byte stands in DATA as well: one that came before is an ordinary byte.
+            // The byte stands in DATA as well: one that came before is an ordinary byte, and so is one that
+            // only one of a quorum calls urgent.
+            guard stream.quorum == nil else { return }
             stream.urgent.offset = offset
         case .sums(let first, let sums): takeSums(first, sums, of: stream, now: now)
         case .carve, .open, .option, .end, .sumRequest: throw .notAllowedHere
@@ -264,21 +283,27 @@ extension ClientSession {
         switch frame {
         case .opened(let errno, _, _):
             if errno != 0 { endPart(index, of: stream, .failed, now: now) }
+            stream.parts[index].isOpened = true
         case .progress(let produced, _, _):
             stream.parts[index].progress = max(stream.parts[index].progress, produced)
         case .window(let read, let maximum):
             guard read <= stream.parts[index].upSent else { throw .badRange }
-            stream.parts[index].upAcknowledged = max(stream.parts[index].upAcknowledged, read)
-            stream.parts[index].upMaximum = max(stream.parts[index].upMaximum, maximum)
-            dropAcknowledged(stream)
-            activate(stream)
-            resume(stream)
+            takeReplayed(read: read, maximum: maximum, by: index, of: stream)
         case .reset: endPart(index, of: stream, .failed, now: now)
         case .fin, .urgent, .sums:
             // A replica's own end is an event of its path, never the stream's.
             break
         case .carve, .carved, .delegated, .tag, .open, .option, .end, .sumRequest: throw .notAllowedHere
         }
+    }
+
+    /// What a part has of the upstream bytes.
+    func takeReplayed(read: UInt64, maximum: UInt64, by index: Int, of stream: ClientStream) {
+        stream.parts[index].upAcknowledged = max(stream.parts[index].upAcknowledged, read)
+        stream.parts[index].upMaximum = max(stream.parts[index].upMaximum, maximum)
+        dropAcknowledged(stream)
+        activate(stream)
+        resume(stream)
     }
 
     // MARK: Ends of channels
@@ -297,7 +322,8 @@ extension ClientSession {
             guard stream.own == channel.id else { break }
             stream.ownEnded = true
             // The primary has said all. Without FIN or RESET that is a failure of its own.
-            if stream.fin == nil, stream.resetAt == nil, !stream.downDone {
+            let fin = stream.quorum?.lead.fin ?? stream.fin
+            if fin == nil, stream.resetAt == nil, !stream.downDone, !loseLead(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .side:
@@ -307,6 +333,9 @@ extension ClientSession {
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)
             }
+        case .second:
+            // It has said all. Without FIN that is a failure of its own.
+            if stream.quorum?.second?.fin == nil { loseSecond(stream, .failed, now: now) }
         case .contribution: contributionFinished(channel, of: stream)
         case .foreign, .offer, .waiting:
             drop(channel)
@@ -321,7 +350,7 @@ extension ClientSession {
             foreignChannels.remove(channel.id)
             offers.removeAll { $0 === channel }
         case .waiting: waiting.removeAll { $0 === channel }
-        case .own, .side, .replica, .lease, .contribution: break
+        case .own, .side, .replica, .second, .lease, .contribution: break
         }
     }
 
@@ -351,7 +380,7 @@ extension ClientSession {
         out.append(.abandon(channel.id, told))
         switch channel.use {
         case .foreign, .offer, .waiting: return
-        case .own, .side, .replica, .lease, .contribution: break
+        case .own, .side, .replica, .second, .lease, .contribution: break
         }
         guard let stream = stream(channel.stream) else { return }
         switch channel.use {
@@ -362,7 +391,7 @@ extension ClientSession {
                 // Both directions were whole: a primary that is attached to once more has forgotten the
                 // stream.
                 stream.ownEnded = true
-            } else if !asksAgain || !openAgain(stream, now: now) {
+            } else if !loseLead(stream, now: now), !asksAgain || !openAgain(stream, now: now) {
                 abort(stream, errno: ErrorNumber.connectionReset)
             }
         case .side:
@@ -371,6 +400,9 @@ extension ClientSession {
             if let index = stream.part(of: channel.server), stream.parts[index].channel == channel.id {
                 endPart(index, of: stream, .failed, now: now)
             }
+        case .second:
+            if code != .none { event(.channelFailed(channel.id, stream.id, code)) }
+            loseSecond(stream, .failed, now: now)
         case .lease:
             guard let lease = stream.book.lease(on: channel.id) else { return }
             giveBack(lease, of: stream)

@@ -74,20 +74,24 @@ extension ClientSession {
     func streamReport(_ stream: ClientStream) -> StreamReport {
         var parts: [StreamPart] = []
         if let primary = stream.primary {
+            let isOneOfTwo = stream.quorumServers.contains(primary)
+            let role = isOneOfTwo ? StreamPart.PartRole.quorum : .primary
             parts.append(
-                StreamPart(server: primary, role: .primary, received: stream.primaryReceived, ended: nil))
+                StreamPart(server: primary, role: role, received: stream.primaryReceived, ended: nil))
         }
         for part in stream.parts where part.server != stream.primary {
+            let isOneOfTwo = stream.quorumServers.contains(part.server)
+            let role = isOneOfTwo ? StreamPart.PartRole.quorum : .replica
             parts.append(
                 StreamPart(
-                    server: part.server, role: .replica, received: part.received, ended: part.ended,
+                    server: part.server, role: role, received: part.received, ended: part.ended,
                     shift: part.anchor.shift))
         }
         var hidden = 0
         forEachInternalChannel(of: stream) { _ in hidden += 1 }
         return StreamReport(
-            stream: stream.id, primary: stream.primary ?? ServerID(0), delivered: stream.down.read,
-            sent: stream.up.produced, parts: parts, internalChannels: hidden)
+            stream: stream.id, primary: stream.primary ?? stream.quorum?.lead.server ?? ServerID(0),
+            delivered: stream.down.read, sent: stream.up.produced, parts: parts, internalChannels: hidden)
     }
 
     /// Channels of the stream that no program sees, by their paths.

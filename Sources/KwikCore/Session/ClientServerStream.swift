@@ -5,6 +5,13 @@ extension ClientSession {
     /// Only who is, or was, some stream's primary may open public streams; any other that tries is ended.
     func offer(_ id: StreamID, on channel: ClientChannel) {
         guard primaries.contains(channel.server) else {
+            if members.contains(channel.server) {
+                // It was attached like a primary. Alone its word is no server's of the service.
+                drop(channel)
+                event(.serverStreamRefused(id, channel.server))
+                out.append(.abandon(channel.id, .refusedByPolicy))
+                return
+            }
             drop(channel)
             event(.policyViolation(channel.id.path, channel.server, .refusedByPolicy))
             out.append(.endPath(channel.id.path, .refusedByPolicy))

@@ -29,6 +29,8 @@ public final class ClientSession {
     var waiting: [ClientChannel] = []
     /// Who is, or was, the primary of a stream.
     var primaries: Set<ServerID> = []
+    /// Who is, or was, one of two in a primary's place.
+    var members: Set<ServerID> = []
     var names: [ServerName] = []
     var taggers: [ServerTagger] = []
     var trust = Trust()
@@ -84,6 +86,7 @@ public final class ClientSession {
         swap(&out, &actions)
         defer { swap(&out, &actions) }
         if let own = stream.own, !stream.ownFinished { send(.option(option), on: own) }
+        tellSecond(of: stream, .option(option))
         if option.sendBuffer != nil {
             stream.upTaken = max(stream.upTaken, stream.upAcknowledged)
             resume(stream)
@@ -213,9 +216,11 @@ public final class ClientSession {
                 expireDelegations(stream, now: now)
                 busy = true
             }
-            schedule(stream, now: now)
-            watchTarget(stream, now: now)
-            if stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
+            if !keepQuorum(stream, now: now) {
+                schedule(stream, now: now)
+                watchTarget(stream, now: now)
+            }
+            if stream.isContested || stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }
         if awake.contains(where: \.released) { streams.removeAll { $0.released } }
         if spread(now: now) { busy = true }

@@ -6,6 +6,8 @@ public struct ClientSettings: Sendable {
         case fail
         /// A replica whose blocks have all matched becomes the primary.
         case promote
+        /// It goes on with what two replicas agree on, byte for byte.
+        case quorum
     }
 
     public var silentPrimary: SilentPrimary

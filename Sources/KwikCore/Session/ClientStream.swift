@@ -113,6 +113,10 @@ final class ClientStream {
     var delegations: [Delegation] = []
 
     var parts: [Part] = []
+    /// Who has taken the place of a primary that was lost, under that policy.
+    var quorum: Quorum?
+    /// Its two servers, also when nothing is left to compare.
+    var quorumServers: [ServerID] = []
     /// Whether the primary's other paths carry leases.
     var isSpread = false
     var trial: Trial?
@@ -165,6 +169,8 @@ final class ClientStream {
         /// Role 2.
         var channel: ChannelID
         var engagedAt = Instant(nanoseconds: 0)
+        /// Its backend has answered.
+        var isOpened = false
         var progress: UInt64 = 0
         var upSent: UInt64 = 0
         var upAcknowledged: UInt64 = 0
@@ -257,14 +263,17 @@ final class ClientStream {
     /// Whether time alone may call for something.
     var isTimed: Bool {
         if case .lingering = phase { return true }
-        return closing != nil || silentSince != nil || isWaiting || isEngaged || !book.claims.isEmpty
+        return closing != nil || silentSince != nil || isWaiting || isEngaged || isContested
+            || !book.claims.isEmpty
     }
 
     /// Whether an answer is awaited, so that a silence means something.
     var isWaiting: Bool {
         switch phase {
         case .connecting: return true
-        case .open: return upAcknowledged < up.produced || !book.leases.isEmpty
+        case .open:
+            let second = secondPart.map { parts[$0].upAcknowledged } ?? .max
+            return min(upAcknowledged, second) < up.produced || !book.leases.isEmpty
         case .waiting, .lingering: return false
         }
     }

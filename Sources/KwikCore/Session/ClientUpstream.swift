@@ -29,6 +29,7 @@ extension ClientSession {
         if let own = stream.own, !stream.ownFinished {
             send(.urgent(offset: stream.up.produced), on: own)
         }
+        tellSecond(of: stream, .urgent(offset: stream.up.produced))
     }
 
     /// What follows an upstream write stays with the primary: there stand `Date:` and its like.
@@ -122,6 +123,7 @@ extension ClientSession {
         endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
+        dissolveQuorum(stream)
         advanced(stream, now: now)
         updateWindow(stream, now: now)
     }

@@ -90,6 +90,8 @@ public struct StreamPart: Sendable {
     public enum PartRole: String, Sendable {
         case primary
         case replica
+        /// One of two whose agreement has taken the primary's place.
+        case quorum
     }
 
     public init(server: ServerID, role: PartRole, received: UInt64, ended: ReplicaEnd?, shift: Int64 = 0) {

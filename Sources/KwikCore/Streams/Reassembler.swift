@@ -27,9 +27,15 @@ public struct Reassembler {
     /// Whole blocks that the sum leaves out, from `summed` on.
     private var unsummed = RangeSet()
 
-    public init(integrity: Integrity) {
+    /// - Parameter start: what lies below it came otherwise; the sum begins there.
+    public init(integrity: Integrity, from start: UInt64 = 0) {
         unsafe blockSum = integrity.blockSum
         slots = Array(repeating: nil, count: 4)
+        read = start
+        front = start
+        highest = start
+        sumBase = start
+        summed = start
     }
 
     /// Committed bytes not yet taken by the local socket.

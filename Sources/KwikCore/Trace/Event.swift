@@ -33,6 +33,11 @@ public enum Event: Hashable, Sendable {
     /// The stream moved to another path of its primary.
     case reattached(StreamID, PathID, epoch: UInt64)
     case promoted(StreamID, from: ServerID, to: ServerID, offset: UInt64)
+    /// The primary, or one of two in its place, was lost: from the offset on the stream has what these two
+    /// agree on.
+    case quorum(StreamID, ServerID, ServerID, offset: UInt64)
+    /// They do not, from that offset on: the stream was ended.
+    case quorumDisagreed(StreamID, ServerID, ServerID, offset: UInt64)
     /// For 5 s the stream brought less than half of what its paths can: both in bytes per second, and what
     /// was changed.
     case belowTarget(StreamID, rate: UInt64, target: UInt64, TargetRemedy)
