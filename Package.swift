@@ -89,6 +89,10 @@ let package = Package(
             "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux", "KwikConfiguration",
             "KwikControl", "KwikTelemetry", "KwikTransport",
         ]),
+        tests("KwikEngineTests", [
+            "KwikEngine", "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux",
+            "KwikConfiguration", "KwikTelemetry",
+        ]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),
     ],

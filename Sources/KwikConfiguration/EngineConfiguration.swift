@@ -45,6 +45,8 @@ public struct EngineService: Sendable {
 public struct EngineServer: Hashable, Sendable {
     /// The name that its certificate must be valid for.
     public var name: String
+    /// `server_id`: what it calls itself in ServerHello; nil: by its name.
+    public var serverID: String?
     /// UDP.
     public var address: AddressAndPort
     public var roles: Roles

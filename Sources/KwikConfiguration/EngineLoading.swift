@@ -124,7 +124,12 @@ extension EngineConfiguration {
                 throw table.bad(node, "pin", "must be \"sha256//\" and 32 bytes in base 64")
             }
         }
+        let id = try table.string("server_id")
+        if let id, id.text.isEmpty || id.text.utf8.count > ConfigurationLimit.nameBytes {
+            throw table.bad(
+                id.node, "server_id", "is empty or longer than \(ConfigurationLimit.nameBytes) bytes")
+        }
         try table.finish()
-        return EngineServer(name: name, address: address, roles: roles, pin: pin)
+        return EngineServer(name: name, serverID: id?.text, address: address, roles: roles, pin: pin)
     }
 }

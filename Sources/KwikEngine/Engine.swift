@@ -14,7 +14,7 @@ public final class Engine {
     private var door: ProgramDoor?
     private var status: StatusServer?
     private var links: LinkWatch?
-    private var counters = Counters()
+    private(set) var counters = Counters()
     private let startedAt = Clock.now()
     /// What programs connect to, and whose service it is.
     private var served: [SocketAddress: Service] = [:]

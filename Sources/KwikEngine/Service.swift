@@ -77,6 +77,12 @@ final class Service {
             throw StartError("service \(configuration.name): \(error)")
         }
         paths.onUp = { [unowned self] link, traits, _ in self.adopt(link, traits) }
+        paths.onNamed = { [unowned self] server, claimed, bound in
+            self.driver.call { [session] _, actions in
+                session.claim(
+                    Array(claimed.utf8), by: server, bound: [Array(bound.utf8)], into: &actions)
+            }
+        }
         paths.onSecret = { [unowned self] server, secret in self.renewTagger(of: server, secret) }
         paths.onChange = { [unowned self] in self.advance() }
     }

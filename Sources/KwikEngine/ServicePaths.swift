@@ -51,6 +51,8 @@ final class ServicePaths {
 
     /// A path is up, with what its server made known.
     var onUp: (PathLink, PathTraits, ServerHello) -> Void = { _, _, _ in }
+    /// A server calls itself so, and may be called so.
+    var onNamed: (ServerID, _ claimed: String, _ bound: String) -> Void = { _, _, _ in }
     /// A server's session has a new secret.
     var onSecret: (ServerID, [UInt8]) -> Void = { _, _ in }
     /// Something changed: `advance` is due.
@@ -247,6 +249,8 @@ final class ServicePaths {
     private func up(_ path: ServerPath, _ link: PathLink, _ hello: ServerHello) {
         guard let index = entry(path.name.server) else { return }
         servers[index].name = hello.serverID
+        let configured = servers[index].configuration
+        onNamed(path.name.server, hello.serverID, configured.serverID ?? configured.name)
         servers[index].refused = nil
         servers[index].isSpent = false
         refusals[path.name] = nil

@@ -18,7 +18,7 @@ public final class Gateway {
     private let door: ServerDoor
     private let socket: UDPSocket
     private let settings: TransportSettings
-    private var sessions: [SessionID: ServedSession] = [:]
+    private(set) var sessions: [SessionID: ServedSession] = [:]
     /// Links whose hello has not been accepted yet.
     private var unadmitted: [Newcomer] = []
     private var relay: Relay?

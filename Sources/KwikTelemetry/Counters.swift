@@ -35,6 +35,8 @@ public struct Counters: Hashable, Sendable {
     public private(set) var quorums: UInt64 = 0
     public private(set) var quorumDisagreements: UInt64 = 0
     public private(set) var serverStreamsRefused: UInt64 = 0
+    /// Ids that servers gave themselves and that nothing vouches for.
+    public private(set) var namesRefused: UInt64 = 0
     public private(set) var contributions: UInt64 = 0
     public private(set) var contributionsFailed: UInt64 = 0
     public private(set) var delegationsExpired: UInt64 = 0
@@ -72,6 +74,7 @@ public struct Counters: Hashable, Sendable {
         case .channelFailed: channelFailures += 1
         case .belowTarget: belowTarget += 1
         case .serverStreamRefused: serverStreamsRefused += 1
+        case .nameRefused: namesRefused += 1
         case .contributed: contributions += 1
         case .contributionFailed: contributionsFailed += 1
         case .delegationExpired: delegationsExpired += 1
@@ -102,7 +105,8 @@ public struct Counters: Hashable, Sendable {
             ("block_mismatches", blockMismatches),
             ("leases_moved", leasesMoved), ("reattachments", reattachments), ("promotions", promotions),
             ("quorums", quorums), ("quorum_disagreements", quorumDisagreements),
-            ("server_streams_refused", serverStreamsRefused), ("contributions", contributions),
+            ("server_streams_refused", serverStreamsRefused), ("names_refused", namesRefused),
+            ("contributions", contributions),
             ("contributions_failed", contributionsFailed), ("delegations_expired", delegationsExpired),
             ("malformed", malformed), ("policy_violations", policyViolations),
             ("integrity_failures", integrityFailures), ("channel_failures", channelFailures),

@@ -53,7 +53,7 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
         return describeSuccession(event, name)
     case .replicaEngaged, .replicaEnded, .replicaQuarantined, .replicaShifted, .leaseMoved:
         return describeReplica(event, name)
-    case .serverStreamRefused, .contributed, .contributionFailed, .delegationExpired:
+    case .serverStreamRefused, .nameRefused, .contributed, .contributionFailed, .delegationExpired:
         return describeContribution(event, name)
     }
 }
@@ -69,6 +69,13 @@ private func describeContribution(_ event: Event, _ name: (ServerID) -> String) 
         return EventDescription(
             .warning, "stream of a server refused",
             [LogField("stream", stream.value), LogField("server", name(server))])
+    case .nameRefused(let server, let claimed, let refusal):
+        return EventDescription(
+            .warning, "server's id not believed",
+            [
+                LogField("server", name(server)), LogField("id", String(decoding: claimed, as: UTF8.self)),
+                LogField("reason", refusal.rawValue),
+            ])
     case .contributed(let stream, let server, let offset, let length):
         return EventDescription(
             .debug, "contribution taken", fields(stream, server, offset) + [LogField("length", length)])

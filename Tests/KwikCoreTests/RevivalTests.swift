@@ -8,7 +8,7 @@ import Testing
     func expiredDelegation() throws {
         let scene = try ClientScene.engaged()
         let world = scene.world
-        world.session.setName(ClientWorld.mirrorName, for: ClientWorld.mirror)
+        world.claim(ClientWorld.mirrorName, by: ClientWorld.mirror)
         let range = ByteRange.blocks(2, 4)
         world.receive(scene.own, .delegated([range], server: ClientWorld.mirrorName))
         let channel = ChannelID(path: ClientWorld.mirrorPath, number: 1)

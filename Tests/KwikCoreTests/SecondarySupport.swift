@@ -23,6 +23,11 @@ extension ClientWorld {
             finished: finished)
     }
 
+    /// A server says that it is called so; by default it is.
+    func claim(_ name: [UInt8], by server: ServerID, bound: [UInt8]? = nil) {
+        call { session.claim(name, by: server, bound: [bound ?? name], into: &$0) }
+    }
+
     func contribute(_ channel: ChannelID, _ stream: StreamID, _ range: ByteRange) {
         preface(channel, .contribution(offset: range.start, length: range.count), stream)
         give(channel, range)
@@ -42,8 +47,8 @@ extension ClientScene {
     static func delegated(_ range: ByteRange = .blocks(2, 4)) throws -> ClientScene {
         let scene = try connected()
         let world = scene.world
-        world.session.setName(ClientWorld.mirrorName, for: ClientWorld.mirror)
-        world.session.setName(ClientWorld.thirdName, for: ClientWorld.third)
+        world.claim(ClientWorld.mirrorName, by: ClientWorld.mirror)
+        world.claim(ClientWorld.thirdName, by: ClientWorld.third)
         world.up(ClientWorld.mirrorPath, ClientWorld.mirror, .replica)
         world.up(ClientWorld.thirdPath, ClientWorld.third, .replica)
         world.data(scene.own, .blocks(0, 2))

@@ -81,6 +81,10 @@ private let lines: [(Event, String)] = [
         .quorumDisagreed(stream, server, ServerID(4), offset: 9),
         "error two replicas differ: stream ended stream=8 server=b other=4 offset=9"
     ),
+    (
+        .nameRefused(server, name: Array("a b".utf8), .taken),
+        "warning server's id not believed server=b id=\"a b\" reason=\"another server has it\""
+    ),
     (.integrityFailure(stream, offset: 10), "error checksum failed stream=8 offset=10"),
 ]
 
@@ -111,7 +115,7 @@ private let lines: [(Event, String)] = [
             ("paths_activated", 1), ("paths_suspected", 1), ("paths_failed", 0), ("replicas_engaged", 1),
             ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
             ("reattachments", 1), ("promotions", 1), ("quorums", 1),
-            ("quorum_disagreements", 1), ("malformed", 2), ("policy_violations", 1),
+            ("quorum_disagreements", 1), ("names_refused", 1), ("malformed", 2), ("policy_violations", 1),
             ("integrity_failures", 1), ("channel_failures", 2), ("below_target", 1),
         ]
         for (name, count) in expected { #expect(json[name]?.integer == count, "\(name)") }

@@ -30,8 +30,18 @@ final class Client: Node {
         super.init(world, name: "client")
         for server in network.servers {
             unsafe session.setTagger(server.tagger, for: server.id)
-            session.setName(Gateway.name(server.id), for: server.id)
+            claim(server.id)
         }
+    }
+
+    /// Each server says who it is, and tries to be another.
+    private func claim(_ server: ServerID) {
+        let own = Gateway.name(server)
+        var refusals: [Action] = []
+        for name in [Gateway.name(ServerID(server.value ^ 1)), own] {
+            session.claim(name, by: server, bound: [own], into: &refusals)
+        }
+        if refusals.count != 1 { world.fail("client: \(refusals.count) of two names refused") }
     }
 
     override func handle(_ input: Input, into actions: inout [Action]) {
@@ -215,7 +225,7 @@ final class Client: Node {
             // A gateway that has forgotten its session numbers anew, perhaps like a stream that still ends.
             if network.server(server).losses.isEmpty { world.fail("client: \(event)") }
         case .streamConnected(let stream, _): reached(.connected, stream)
-        case .streamClosed, .channelFailed: break
+        case .streamClosed, .channelFailed, .nameRefused: break
         }
     }
 }

@@ -43,12 +43,6 @@ final class Delegation {
     func covers(_ other: ByteRange) -> Bool { range.start <= other.start && other.end <= range.end }
 }
 
-/// What a server is called on the wire.
-struct ServerName {
-    let server: ServerID
-    let name: [UInt8]
-}
-
 extension ClientStream {
     /// Who may hold copies while something is delegated.
     var contributors: [ServerID] {
@@ -68,12 +62,6 @@ extension ClientStream {
 }
 
 extension ClientSession {
-    /// The name by which a primary delegates to the server: the id in its ServerHello.
-    public func setName(_ name: [UInt8], for server: ServerID) {
-        names.removeAll { $0.server == server || $0.name == name }
-        names.append(ServerName(server: server, name: name))
-    }
-
     // MARK: Prefaces of servers
 
     func begin(_ preface: Preface, on channel: ClientChannel, now: Instant) {
@@ -358,7 +346,7 @@ extension ClientSession {
     func delegated(
         _ ranges: [ByteRange], to name: [UInt8], of stream: ClientStream, now: Instant
     ) throws(WireError) {
-        let server = names.first { $0.name == name }?.server
+        let server = names.server(called: name)
         for range in ranges {
             // Told again on a channel that was attached after it.
             if range.end <= stream.down.front || stream.delegations.contains(where: { $0.range == range }) {

@@ -31,7 +31,7 @@ public final class ClientSession {
     var primaries: Set<ServerID> = []
     /// Who is, or was, one of two in a primary's place.
     var members: Set<ServerID> = []
-    var names: [ServerName] = []
+    var names = ServerNames()
     var taggers: [ServerTagger] = []
     var trust = Trust()
     /// The last reports of streams that were released since the turn's end before.

@@ -14,6 +14,8 @@ public enum Event: Hashable, Sendable {
     case channelFailed(ChannelID, StreamID, ErrorCode)
     /// The primary opened a public stream; nobody here takes such.
     case serverStreamRefused(StreamID, ServerID)
+    /// The server is not called as its hello says; nothing is delegated to it by that name.
+    case nameRefused(ServerID, name: [UInt8], NameRefusal)
     /// A server's own bytes for a stream, from the offset on, came to their place.
     case contributed(StreamID, ServerID, offset: UInt64, length: UInt64)
     /// They did not, or not all of them: nobody had given it the range, or they were no good.
