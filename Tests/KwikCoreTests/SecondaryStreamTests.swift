@@ -83,7 +83,7 @@ import Testing
         world.preface(channel(9), .serverStream, StreamID(3))
         world.preface(channel(13), .serverStream, StreamID(4))
         #expect(world.offered == [StreamID(1), StreamID(3)])
-        #expect(world.abandoned[channel(9)] == .resourceLimit)
+        #expect(world.abandoned[channel(9)] == ErrorCode.none)
         #expect(world.abandoned[channel(13)] == .protocolViolation)
     }
 

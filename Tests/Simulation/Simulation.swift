@@ -48,6 +48,8 @@ public final class Simulation {
     private var programs: [Program] = []
     /// Beside the first server, with streams that it opened.
     private var serverPrograms: [Program] = []
+    /// Those of `scenario.serverWorkloads` whose time has come.
+    private var serverStarts = 0
     private let secondary: Secondary
     private var ambushes: Ambushes?
     private var received: [Int: [ServerID: UInt64]] = [:]
@@ -108,7 +110,7 @@ public final class Simulation {
         let end = world.now + Interval(seconds: limit)
         world.run(until: end) {
             programs.allSatisfy(\.isOver) && world.elapsed >= scenario.healAt.seconds
-                && (!scenario.isCalm || serverPrograms.allSatisfy(\.isOver))
+                && (!scenario.isCalm || serverIsDone)
         }
         judge()
         let carried = network.carried
@@ -130,7 +132,12 @@ public final class Simulation {
         return outcome
     }
 
+    private var serverIsDone: Bool {
+        serverStarts == scenario.serverWorkloads.count && serverPrograms.allSatisfy(\.isOver)
+    }
+
     private func startAtServer(_ index: Int, _ workload: Workload) {
+        serverStarts += 1
         let program = Program(world, index: 1_000 + index, workload)
         if network.servers[0].gateway?.start(program) ?? false { serverPrograms.append(program) }
     }
@@ -152,13 +159,14 @@ public final class Simulation {
     private var limit: Double {
         var own = Interval.zero
         var bytes: UInt64 = 0
-        for workload in scenario.workloads {
+        let workloads = scenario.workloads + scenario.serverWorkloads
+        for workload in workloads {
             own = own + workload.ownTime
             bytes += workload.bytes
         }
         // The slowest way alone, at a tenth: loss leaves no congestion control of this kind much more.
         let slowest = scenario.routes.reduce(1e9) { min($0, $1.down.rate, $1.up.rate) }
-        let start = scenario.workloads.reduce(0) { max($0, $1.start.seconds) }
+        let start = workloads.reduce(0) { max($0, $1.start.seconds) }
         return max(scenario.healAt.seconds, start) + own.seconds * 2 + Double(bytes) / slowest * 10
             + Simulation.grace
     }
@@ -306,6 +314,11 @@ public final class Simulation {
         for program in programs { checkIntake(program) }
         for (index, errno) in client.abortedAfter where !mayFail(programs[index]) {
             world.fail("\(programs[index].name) was done, and its stream ended with errno \(errno)")
+        }
+        if network.servers[0].losses.isEmpty {
+            for program in serverPrograms where !program.isOver {
+                world.fail("\(program.name) of the server was left without an answer: \(program.report)")
+            }
         }
         for server in network.servers {
             let left = server.gateway?.report.streams.count ?? 0

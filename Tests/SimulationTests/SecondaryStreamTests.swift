@@ -24,6 +24,37 @@ import Testing
         #expect(outcome.programs.first?.digest == Stage().alone().programs.first?.digest)
     }
 
+    @Test("1.4 a run waits for a server's program that begins after the client's are over (seed 11997)")
+    func serverStreamsLate() {
+        var stage = Stage(size: 1_000)
+        stage.link = .of(megabits: 0.4, roundTrip: 80)
+        var scenario = stage.scenario
+        // Longer than both sides have to forget streams in.
+        scenario.serverWorkloads = [
+            Workload(start: .seconds(2), exchanges: [Exchange(.put, size: 300_000, seed: 7)])
+        ]
+        let outcome = Simulation.run(scenario)
+        #expect(outcome.violation == nil)
+        #expect(outcome.coverage.serverStreams == 1)
+        #expect(outcome.seconds > 8)
+    }
+
+    @Test("1.4 a stream is offered by a path that answers, beside one that never did (seed 202469)")
+    func serverStreamsBesideDeadPath() {
+        var stage = Stage(size: 1_000)
+        stage.isOneServer = true
+        stage.links = [.of(megabits: 20, roundTrip: 40), .of(megabits: 20, roundTrip: 20)]
+        // The server's word that the second path is up is lost, and all that it says there afterwards.
+        stage.faults = [(.milliseconds(35), .blackhole(route: 1, isUp: false, .seconds(50)))]
+        var scenario = stage.scenario
+        scenario.serverWorkloads = [
+            Workload(start: .seconds(1), exchanges: [Exchange(.get, size: 20_000, seed: 7)])
+        ]
+        let outcome = Simulation.run(scenario)
+        #expect(outcome.violation == nil)
+        #expect(outcome.coverage.serverStreams == 1)
+    }
+
     @Test("3.5 a program that reads sees the same bytes, with contributions and delegations and without")
     func sameBytes() throws {
         let with = play(Stage(), contributes: true)

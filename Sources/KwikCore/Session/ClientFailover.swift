@@ -13,6 +13,7 @@ extension ClientSession {
     func pathUp(_ id: PathID, _ traits: PathTraits, now: Instant) {
         guard path(id) == nil else { return }
         wakeAll()
+        if !traits.resumed { forgetOffers(of: traits.server) }
         let path = ClientPath(id: id, traits: traits, now: now)
         paths.append(path)
         paths.sort { $0.id < $1.id }

@@ -1,6 +1,23 @@
 // Role 5: public streams that a primary opens. The client answers with OPENED; from then on the stream is
 // like any other, but that replicas have no part in it: they know nothing of it.
 
+/// The streams of a server's that were taken: the same may be offered once more by another path, even when
+/// they are over.
+struct TakenOffers {
+    let server: ServerID
+    private var places = RangeSet()
+
+    init(server: ServerID) { self.server = server }
+
+    func contains(_ id: StreamID) -> Bool { places.contains(id.value >> 1) }
+
+    /// Of one that numbers with many gaps the oldest are forgotten.
+    mutating func insert(_ id: StreamID) {
+        places.insert(ByteRange(id.value >> 1, id.value >> 1 + 1))
+        if places.ranges.count > ClientLimit.takenOffers, let first = places.first { places.remove(first) }
+    }
+}
+
 extension ClientSession {
     /// Only who is, or was, some stream's primary may open public streams; any other that tries is ended.
     func offer(_ id: StreamID, on channel: ClientChannel) {
@@ -21,6 +38,13 @@ extension ClientSession {
             drop(channel)
             event(.malformed(channel.id, .notAllowedHere))
             out.append(.abandon(channel.id, .protocolViolation))
+            return
+        }
+        let isOurs = takenOffers.contains { $0.server == channel.server && $0.contains(id) }
+        if isOurs || offers.contains(where: { $0.stream == id && $0.server == channel.server }) {
+            // Once more, by another path: the answer is on its way.
+            drop(channel)
+            out.append(.abandon(channel.id, .none))
             return
         }
         // Several primaries number alike: the first has it.
@@ -44,6 +68,7 @@ extension ClientSession {
         defer { swap(&out, &actions) }
         offers.removeAll { $0 === channel }
         foreignChannels.remove(channel.id)
+        took(id, from: channel.server)
         let stream = ClientStream(
             id: id, options: [], restriction: .none, integrity: integrity, now: now)
         stream.primary = channel.server
@@ -68,6 +93,15 @@ extension ClientSession {
         event(.serverStreamRefused(id, channel.server))
         out.append(.abandon(channel.id, code))
     }
+
+    private func took(_ id: StreamID, from server: ServerID) {
+        let index = takenOffers.firstIndex { $0.server == server } ?? takenOffers.count
+        if index == takenOffers.count { takenOffers.append(TakenOffers(server: server)) }
+        takenOffers[index].insert(id)
+    }
+
+    /// A gateway that has forgotten the session numbers anew.
+    func forgetOffers(of server: ServerID) { takenOffers.removeAll { $0.server == server } }
 }
 
 extension ClientStream {

@@ -25,6 +25,7 @@ public final class ClientSession {
     var foreignChannels: Set<ChannelID> = []
     /// Those that carry public streams which nobody has taken yet.
     var offers: [ClientChannel] = []
+    var takenOffers: [TakenOffers] = []
     /// Those that carry contributions which nobody has asked for yet.
     var waiting: [ClientChannel] = []
     /// Who is, or was, the primary of a stream.

@@ -47,6 +47,8 @@ enum ClientLimit {
     /// Contributions of one stream that are coming in, and ranges delegated and not yet read.
     static let contributions = 256
     static let delegations = 1_024
+    /// Ranges of a server's own stream ids that were taken.
+    static let takenOffers = 256
     /// Slices handed to a local socket at once.
     static let slices = 64
     /// Epochs of one stream.

@@ -85,6 +85,8 @@ final class GatewayPath {
     let id: PathID
     let traits: PathTraits
     var sample: PathSample?
+    /// When a packet came last, or it came up.
+    var heardAt: Instant
     var channels: [Int64: GatewayChannel] = [:]
     /// Channels that wait for their stream.
     var waiting = 0
@@ -102,9 +104,10 @@ final class GatewayPath {
     var sentWire: UInt64 = 0
     var pressure = PathPressure()
 
-    init(id: PathID, traits: PathTraits) {
+    init(id: PathID, traits: PathTraits, now: Instant) {
         self.id = id
         self.traits = traits
+        heardAt = now
     }
 
     func takeChannel() -> ChannelID {

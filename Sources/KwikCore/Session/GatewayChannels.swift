@@ -125,7 +125,7 @@ extension GatewaySession {
         case .carve(let sequence, let ranges): try carve(sequence, ranges, on: channel, of: stream)
         case .option(let option): set(option, of: stream)
         case .urgent(let offset): stream.urgent.offset = offset
-        case .opened(let errno, _, _): try answered(stream, errno: errno)
+        case .opened(let errno, _, _): try answered(stream, errno: errno, on: channel)
         case .sumRequest(let first, let count):
             try tellSums(of: first, count, on: channel, of: stream)
         case .open, .carved, .delegated, .progress, .tag, .end, .sums: throw .malformed(.notAllowedHere)
@@ -233,6 +233,10 @@ extension GatewaySession {
             event(.channelFailed(channel.id, stream.id, fault.code))
         }
         abandon(channel, fault.code)
+        if case .stream(let stream) = use, stream.offers.contains(where: { $0 === channel }) {
+            release(stream, .aborted(errno: ErrorNumber.connectionReset))
+            return
+        }
         dropped(channel, use, grace: unknownWait(paths[channel.id.path]))
     }
 
@@ -257,20 +261,12 @@ extension GatewaySession {
 
     /// The client refuses what we send or takes back what it sends: our half is over. Its half may still
     /// bring the RESET that says why.
-    func channelReset(_ id: ChannelID) {
+    func channelReset(_ id: ChannelID, code: UInt64) {
         guard let channel = paths[id.path]?.channels[id.number] else { return }
         channel.isFinished = true
+        if refusedOffer(channel, code: code) { return }
         let use = channel.use
-        if case .stream(let stream) = use {
-            if case .offered = stream.backend {
-                out.append(
-                    .opened(stream.id, errno: ErrorNumber.connectionRefused, local: [], peer: []))
-                release(stream, .aborted(errno: ErrorNumber.connectionRefused))
-                return
-            }
-        } else {
-            channel.use = .ignored
-        }
+        if case .stream = use {} else { channel.use = .ignored }
         dropped(channel, use, grace: grace(use, paths[id.path]))
     }
 
@@ -296,6 +292,7 @@ extension GatewaySession {
             channel.use = .ignored
             dropped(channel, use, grace: grace)
         }
+        offersLost()
         if paths.isEmpty {
             expiresAt = now + grace
             keepOrphans(for: grace)
@@ -304,14 +301,14 @@ extension GatewaySession {
 
     func pathUp(_ id: PathID, _ traits: PathTraits) {
         guard paths[id] == nil else { return }
-        paths[id] = GatewayPath(id: id, traits: traits)
+        paths[id] = GatewayPath(id: id, traits: traits, now: now)
         expiresAt = nil
         keepOrphans(for: limits.streamGrace)
     }
 
     /// The client's chance to attach streams that no channel carries has changed.
     private func keepOrphans(for grace: Interval) {
-        for stream in ending where stream.own == nil && stream.sides.isEmpty {
+        for stream in ending where stream.own == nil && stream.sides.isEmpty && !stream.isOffered {
             stream.giveUpAt = now + grace
         }
     }

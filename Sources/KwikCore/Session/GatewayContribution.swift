@@ -1,5 +1,5 @@
-// What a Kwik-aware server does of its own (protocol.md §3, roles 4 and 5). A gateway in front of an
-// unmodified application never does any of it.
+// Role 4 (protocol.md §3): what a Kwik-aware server gives of its own. A gateway in front of an unmodified
+// application never does any of it.
 
 /// Bytes for a stream that leave on a channel of role 4.
 final class GatewayContribution {
@@ -43,44 +43,6 @@ final class GatewayContribution {
 }
 
 extension GatewaySession {
-    // MARK: Role 5
-
-    /// Opens a public stream at the client. The driver attaches its local socket; the answer is
-    /// `Action.opened`, and a client that takes no such streams answers with ECONNREFUSED.
-    ///
-    /// Returns nil where this server is no primary of the session, or nothing can be opened just now.
-    public func openStream(now: Instant, into actions: inout [Action]) -> StreamID? {
-        guard isPrimary, streams.count < limits.streams, let path = quickest else { return nil }
-        swap(&out, &actions)
-        defer { swap(&out, &actions) }
-        self.now = now
-        let id = StreamID(nextOwnStream)
-        nextOwnStream += 2
-        let stream = GatewayStream(id: id, isReplica: false, limits: limits, integrity: integrity)
-        stream.backend = .offered
-        streams[id] = stream
-        let channel = openChannel(on: path, Preface(stream: id, role: .serverStream))
-        channel.use = .stream(stream)
-        stream.own = channel
-        _ = stream.part(on: path)
-        event(.streamOpened(id, path.traits.server))
-        return id
-    }
-
-    /// The client's answer.
-    func answered(_ stream: GatewayStream, errno: Int32) throws(ChannelFault) {
-        guard case .offered = stream.backend else { throw .malformed(.notAllowedHere) }
-        out.append(.opened(stream.id, errno: errno, local: [], peer: []))
-        guard errno == 0 else {
-            release(stream, .aborted(errno: errno))
-            return
-        }
-        stream.backend = .connecting
-        connected(stream, local: [], peer: [], tellsClient: false)
-    }
-
-    // MARK: Role 4
-
     /// What the client has asked of this server for the stream and not got: where `contribute` is welcome.
     public func leased(_ id: StreamID) -> [ByteRange] {
         // A primary's bytes have the stream's own channel.
@@ -96,14 +58,14 @@ extension GatewaySession {
         _ bytes: UnsafeRawBufferPointer, to stream: StreamID, at offset: UInt64, now: Instant,
         into actions: inout [Action]
     ) -> Bool {
+        self.now = now
         let waiting = paths.values.reduce(0) { $0 + $1.contributions.count }
         guard bytes.count > 0, UInt64(bytes.count) <= WireLimit.leaseLength,
             offset <= WireLimit.maximumOffset - UInt64(bytes.count), waiting < limits.contributions,
-            let path = quickest
+            let path = quickest()
         else { return false }
         swap(&out, &actions)
         defer { swap(&out, &actions) }
-        self.now = now
         let role = Preface.Role.contribution(offset: offset, length: UInt64(bytes.count))
         let channel = openChannel(on: path, Preface(stream: stream, role: role))
         let contribution = unsafe GatewayContribution(channel: channel, offset: offset, bytes: bytes)
@@ -146,14 +108,17 @@ extension GatewaySession {
 
     // MARK: Channels of ours
 
-    private var quickest: GatewayPath? {
-        paths.values.min { left, right in
-            let (one, other) = (left.sample?.srtt ?? .zero, right.sample?.srtt ?? .zero)
-            return one == other ? left.id < right.id : one < other
+    /// The quickest path on which the client was heard of late; where there is none, the quickest of all. One
+    /// that was made while its client gave up on it was never heard since, nor measured.
+    func quickest(except others: [PathID] = []) -> GatewayPath? {
+        func rank(_ path: GatewayPath) -> (UInt8, Int64, PathID) {
+            let isSilent = now > path.heardAt + limits.pathSilence
+            return (isSilent ? 1 : 0, path.sample?.srtt.nanoseconds ?? .max, path.id)
         }
+        return paths.values.filter { !others.contains($0.id) }.min { rank($0) < rank($1) }
     }
 
-    private func openChannel(on path: GatewayPath, _ preface: Preface) -> GatewayChannel {
+    func openChannel(on path: GatewayPath, _ preface: Preface) -> GatewayChannel {
         let channel = GatewayChannel(id: path.takeChannel(), isOurs: true)
         path.channels[channel.id.number] = channel
         out.append(.open(channel.id))

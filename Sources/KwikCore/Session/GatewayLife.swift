@@ -112,10 +112,7 @@ extension GatewaySession {
         delegateAgain(stream, from: received)
         guard let path = paths[channel.id.path] else { return }
         _ = stream.part(on: path)
-        if case .offered = stream.backend {
-            // Its answer was lost; who attaches a stream has taken it.
-            try? answered(stream, errno: 0)
-        }
+        taken(stream)
         // The client may have lost it with the old channel.
         if received == 0 { sendOpened(stream) }
         sendWindow(stream)
@@ -133,8 +130,9 @@ extension GatewaySession {
             pruneParts(of: stream)
         } else {
             stream.sides.removeAll { $0 === channel }
+            stream.offers.removeAll { $0 === channel }
         }
-        guard stream.own == nil, stream.sides.isEmpty else { return }
+        guard stream.own == nil, stream.sides.isEmpty, !stream.isOffered else { return }
         // A channel that ended well may leave leases behind, which take their time.
         giveUpLater(stream, after: stream.clientIsDone && stream.leases > 0 ? limits.sessionGrace : grace)
     }
@@ -212,7 +210,8 @@ extension GatewaySession {
     /// The backend sees a reset.
     func giveUp(_ stream: GatewayStream) {
         guard !stream.isReleased else { return }
-        let end = StreamEnd.aborted(errno: ErrorNumber.connectionReset)
+        let errno = stream.isOffered ? ErrorNumber.timedOut : ErrorNumber.connectionReset
+        let end = StreamEnd.aborted(errno: errno)
         if stream.isConnected { out.append(.endLocal(stream.id, end)) }
         release(stream, end)
     }
@@ -230,6 +229,10 @@ extension GatewaySession {
     func release(_ stream: GatewayStream, _ end: StreamEnd) {
         guard !stream.isReleased else { return }
         stream.isReleased = true
+        if stream.isOffered, case .aborted(let errno) = end {
+            out.append(.opened(stream.id, errno: errno, local: [], peer: []))
+        }
+        endOffers(of: stream)
         for channel in stream.sides + [stream.own].compactMap({ $0 }) {
             finish(channel)
             channel.use = .ignored

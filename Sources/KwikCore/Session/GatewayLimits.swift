@@ -47,6 +47,11 @@ public struct GatewayLimits: Sendable {
     public var sessionGrace = Interval.seconds(30)
     /// How long a stream whose path failed keeps its backend while the client has others to attach it by.
     public var streamGrace = Interval.seconds(30)
+    /// How long a stream that this server opens waits for the client's answer.
+    public var offerTime = Interval.seconds(30)
+    /// A path on which nothing came for longer is used for what this server opens only where no other is
+    /// left: clients probe an idle one every 3 s.
+    public var pathSilence = Interval.seconds(4)
     /// How long a backend has to take what preceded the client's RESET.
     public var resetDrain = Interval.seconds(1)
     /// How long news of received bytes may wait for another frame to go with.

@@ -28,6 +28,8 @@ public final class GatewaySession {
     var streams: [StreamID: GatewayStream] = [:]
     /// Channels that wait for their stream, oldest first.
     var waiting: [GatewayChannel] = []
+    /// Streams that this server has opened and the client has not answered.
+    var offering: [GatewayStream] = []
     /// Streams with `giveUpAt`.
     var ending: [GatewayStream] = []
     /// Streams whose WINDOW waits for company, by when it is due.
@@ -68,10 +70,10 @@ public final class GatewaySession {
         switch input {
         case .pathUp(let id, let traits): pathUp(id, traits)
         case .pathDown(let id): pathDown(id)
-        case .heard: break
+        case .heard(let id): paths[id]?.heardAt = now
         case .sample(let id, let sample): paths[id]?.sample = sample
         case .received(let id, let bytes, let finished): unsafe received(id, bytes, finished: finished)
-        case .channelReset(let id, _): channelReset(id)
+        case .channelReset(let id, let code): channelReset(id, code: code)
         case .channelClosed(let id): channelClosed(id)
         case .tick: tick()
         case .worked(let share): processor.worked(share, now: now)
@@ -99,6 +101,7 @@ public final class GatewaySession {
             if case .waiting(_, let until) = channel.use { earliest = min(earliest, until) }
         }
         for stream in ending { earliest = min(earliest, stream.giveUpAt ?? .never) }
+        for stream in offering { earliest = min(earliest, stream.offerDue) }
         if let first = delayed.first { earliest = min(earliest, first.due) }
         return earliest == .never ? nil : earliest
     }
@@ -115,6 +118,7 @@ public final class GatewaySession {
             abandon(channel, .protocolViolation)
         }
         for stream in ending where now >= stream.giveUpAt ?? .never { giveUp(stream) }
+        offerAgain()
         let due = delayed.prefix { now >= $0.due }
         delayed.removeFirst(due.count)
         for (_, stream) in due where stream.windowDelayed { sendWindow(stream) }

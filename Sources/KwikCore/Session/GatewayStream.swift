@@ -33,6 +33,9 @@ final class GatewayStream {
     var own: GatewayChannel?
     /// Further channels for every frame but DATA of ours.
     var sides: [GatewayChannel] = []
+    /// While it is offered: the channels of role 5, and when another is due.
+    var offers: [GatewayChannel] = []
+    var offerDue = Instant.never
     /// One for each path that `own` or a lease is on.
     var parts: [GatewayPart] = []
     var leases = 0
