@@ -4,6 +4,8 @@ import Testing
 
 private let mirror = ClientWorld.mirror
 private let mirrorPath = ClientWorld.mirrorPath
+/// By which it is engaged anew.
+private let otherPath = PathID(12)
 
 /// A replica whose bytes stand `shift` behind the primary's.
 extension ClientScene {
@@ -21,9 +23,9 @@ extension ClientScene {
 
     /// All that is leased to the replica comes, in the pieces of its own blocks. Returns how many bytes.
     @discardableResult
-    fileprivate func serve(shift: Int64, limit: Int = .max) -> UInt64 {
+    fileprivate func serve(shift: Int64, limit: Int = .max, on path: PathID = mirrorPath) -> UInt64 {
         var served: UInt64 = 0
-        for lease in world.leases(mirrorPath).prefix(limit) {
+        for lease in world.leases(path).prefix(limit) {
             var start = lease.range.start
             while start < lease.range.end, world.session.channels[lease.channel] != nil {
                 let end = min(Block.roundDown(start) + Block.size, lease.range.end)
@@ -224,6 +226,88 @@ extension ClientScene {
         #expect(try scene.part.matched > 0)
         world.handle(.pathDown(ClientWorld.path))
         world.pass(.seconds(2), on: [mirrorPath])
+        #expect(!scene.hasEvent { if case .promoted = $0 { true } else { false } })
+    }
+
+    /// One whose shift is found, and confirmed by a tag or not.
+    private func shifted(
+        _ shift: Int64, confirmed: Bool = true, _ settings: ClientSettings = ClientSettings()
+    ) throws -> (ClientScene, done: Int) {
+        let scene = try ClientScene.engaged(settings, produced: 16 << 20)
+        let world = scene.world
+        var done = 0
+        for round in 0..<(confirmed ? 2 : 1) {
+            scene.grantCarves(behind: &done)
+            let before = scene.asked.count
+            scene.serve(shift: shift)
+            scene.answerSums(from: before)
+            scene.servePrimary()
+            if round == 0 { world.tick() }
+        }
+        #expect(try scene.part.anchor.shift == shift && scene.isShifted(by: shift) == confirmed)
+        return (scene, done)
+    }
+
+    /// Its path goes, another comes, and it is engaged anew.
+    private func engageAnew(_ scene: ClientScene) throws {
+        let world = scene.world
+        world.handle(.pathDown(mirrorPath))
+        #expect(try scene.end == .pathDown)
+        world.up(otherPath, mirror, .replica)
+        world.pass(.milliseconds(110), on: [ClientWorld.path, otherPath])
+        let replica = try world.main(otherPath)
+        world.receive(
+            replica, .opened(errno: 0, local: [], peer: []),
+            .progress(produced: 16 << 20, ended: false, applicationLimited: false))
+        world.tick()
+        #expect(try scene.end == nil)
+    }
+
+    @Test("One that is engaged anew is asked for its bytes where they stood", arguments: [true, false])
+    func engagedAnew(confirmed: Bool) throws {
+        var (scene, done) = try shifted(-13, confirmed: confirmed)
+        let world = scene.world
+        let asked = scene.asked.count
+        let events = world.events.count
+        try engageAnew(scene)
+        let window = try #require(world.frames(try world.main(otherPath)).compactMap(\.windowFields).first)
+        #expect(try window.end + 13 == scene.state.granted)
+        let report = try #require(world.session.report(of: scene.stream))
+        #expect(report.parts.last?.shift == -13)
+        scene.grantCarves(behind: &done)
+        #expect(scene.serve(shift: -13, on: otherPath) > 0)
+        #expect(scene.asked.count == asked)
+        #expect(!world.events[events...].contains { if case .blockMismatch = $0 { true } else { false } })
+        // Told once.
+        let told = world.events.filter { if case .replicaShifted = $0 { true } else { false } }
+        #expect(told == [.replicaShifted(scene.stream, mirror, shift: -13)])
+    }
+
+    @Test("Where its bytes stand elsewhere by then, that is found out as it was before")
+    func elsewhereAnew() throws {
+        var (scene, done) = try shifted(100)
+        try engageAnew(scene)
+        let world = scene.world
+        for _ in 0..<2 {
+            scene.grantCarves(behind: &done)
+            let before = scene.asked.count
+            scene.serve(shift: 0, on: otherPath)
+            scene.answerSums(from: before)
+            scene.servePrimary()
+            world.tick()
+        }
+        #expect(scene.isShifted(by: 0))
+        #expect(try scene.part.anchor.shift == 0 && scene.part.mismatches == 0 && scene.end == nil)
+    }
+
+    @Test("Engaged anew, it does not become the primary either")
+    func promotionAnew() throws {
+        let (scene, _) = try shifted(3, ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        try engageAnew(scene)
+        #expect(try scene.part.matched > 0)
+        world.handle(.pathDown(ClientWorld.path))
+        world.pass(.seconds(2), on: [otherPath])
         #expect(!scene.hasEvent { if case .promoted = $0 { true } else { false } })
     }
 

@@ -23,10 +23,15 @@ struct Anchor {
         var until: Instant
     }
 
-    /// The part begins once more: what the replica's next connection brings may stand elsewhere.
+    /// The part begins once more. The same requests are replayed, so that the replica's next connection has
+    /// our bytes where the one before had them, unless its answers have changed: that is found out as ever.
     var renewed: Anchor {
         var next = Anchor()
+        next.shift = shift
+        next.from = from
         next.asked = asked
+        // What no tag has confirmed has still to be, and is told then.
+        next.guesses = min(guesses, 1)
         return next
     }
 

@@ -61,7 +61,6 @@ extension ClientSession {
         let channel = openChannel(on: path, stream: stream, use: .replica)
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .replica))))
         send(.open(stream.options), on: channel)
-        send(.window(read: stream.down.read, maximum: stream.granted), on: channel)
         var part = ClientStream.Part(server: path.server, channel: channel)
         part.engagedAt = now
         if let index = stream.part(of: path.server) {
@@ -72,6 +71,7 @@ extension ClientSession {
         } else {
             stream.parts.append(part)
         }
+        send(stream.window(for: part), on: channel)
         activate(stream)
         event(.replicaEngaged(stream.id, path.server))
     }
