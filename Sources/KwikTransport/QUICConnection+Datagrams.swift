@@ -37,6 +37,7 @@ extension QUICConnection {
             }
         }
         if status != 0 { throw end(status) }
+        received += UInt64(datagrams.count)
         guard state.news != before else { return false }
         let silence = now - heardAt
         heardAt = now

@@ -51,7 +51,7 @@ extension QUICConnection {
             srtt: Interval(nanoseconds: Int64(clamping: stat.smoothed_rtt)),
             rttVariation: Interval(nanoseconds: Int64(clamping: stat.rttvar)),
             probeTimeout: Interval(nanoseconds: Int64(clamping: unsafe ngtcp2_conn_get_pto(native))),
-            congestionWindow: stat.cwnd, inFlight: stat.bytes_in_flight)
+            congestionWindow: stat.cwnd, inFlight: stat.bytes_in_flight, received: received)
     }
 
     public var isHandshakeDone: Bool { state.isHandshakeDone }

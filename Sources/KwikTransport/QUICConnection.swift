@@ -28,6 +28,8 @@ public final class QUICConnection {
     var endCode: Int32 = 0
     var closeSent = false
     let largestDatagram: Int
+    /// Payload bytes of the datagrams that `receive` was given.
+    var received: UInt64 = 0
     /// When `receive` last had news.
     var heardAt = Instant(nanoseconds: 0)
     /// nil: the library's congestion control paces itself.

@@ -45,7 +45,7 @@ import Testing
             }
             rates.append(try #require(world.session.path(ClientWorld.path)).estimate)
         }
-        #expect(rates[0] == rates[1] && rates[0] > 7e6)
+        #expect(abs(rates[0] - rates[1]) < 0.05 * rates[1] && rates[0] > 7e6)
     }
 
     @Test("One that was not offered is refused, and so is nonsense; the server is not asked for ever")

@@ -26,6 +26,8 @@ final class ClientWorld {
     private(set) var taken: [StreamID: [UInt8]] = [:]
     var programsRead = true
     private var writer = FrameWriter()
+    /// What each path's transport last said.
+    private var samples: [PathID: PathSample] = [:]
 
     /// The primary in most tests, and the replica.
     static let origin = ServerID(1)
@@ -45,7 +47,10 @@ final class ClientWorld {
 
     // MARK: The driver
 
-    func handle(_ input: Input) { call { session.handle(input, now: now, into: &$0) } }
+    func handle(_ input: Input) {
+        if case .sample(let path, let sample) = input { samples[path] = sample }
+        call { session.handle(input, now: now, into: &$0) }
+    }
 
     @discardableResult
     func call<Result>(_ body: (inout [Action]) -> Result) -> Result {
@@ -106,7 +111,7 @@ final class ClientWorld {
     func sample(_ path: PathID = path, srtt: Interval = .milliseconds(10), window: UInt64 = 1 << 20) {
         let sample = PathSample(
             srtt: srtt, rttVariation: .milliseconds(2), probeTimeout: .milliseconds(43),
-            congestionWindow: window, inFlight: 0)
+            congestionWindow: window, inFlight: 0, received: samples[path]?.received ?? 0)
         handle(.sample(path, sample))
     }
 
@@ -162,6 +167,9 @@ final class ClientWorld {
 
     func receive(_ channel: ChannelID, _ bytes: [UInt8], finished: Bool = false) {
         unsafe bytes.withUnsafeBytes { unsafe handle(.received(channel, $0, finished: finished)) }
+        guard var sample = samples[channel.path] else { return }
+        sample.received += UInt64(bytes.count)
+        handle(.sample(channel.path, sample))
     }
 
     func receive(_ channel: ChannelID, _ frames: Frame..., finished: Bool = false) {

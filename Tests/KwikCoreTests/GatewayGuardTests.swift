@@ -136,7 +136,7 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         world.up()
         let sample = PathSample(
             srtt: .milliseconds(600), rttVariation: .zero, probeTimeout: .zero, congestionWindow: 1,
-            inFlight: 0)
+            inFlight: 0, received: 0)
         world.handle(.sample(PathID(1), sample))
         world.preface(main, one, leaseOfTwo)
         world.tick(after: .milliseconds(1_799))

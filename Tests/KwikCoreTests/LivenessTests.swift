@@ -6,7 +6,7 @@ private let start = Instant(nanoseconds: 5_000_000_000)
 /// Its patience is 35 + 4·5 + 10 = 65 ms.
 private let sample = PathSample(
     srtt: .milliseconds(35), rttVariation: .milliseconds(5), probeTimeout: .milliseconds(65),
-    congestionWindow: 100_000, inFlight: 0)
+    congestionWindow: 100_000, inFlight: 0, received: 0)
 private let every = Interval.milliseconds(25)
 private let patience = Interval.milliseconds(65)
 

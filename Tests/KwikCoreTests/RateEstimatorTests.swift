@@ -58,6 +58,15 @@ private func near(_ value: Double, _ expected: Double, _ share: Double = 0.1) ->
         #expect(near(flow.estimate, 1e6))
     }
 
+    @Test("A path that was dark has the rate that it had before")
+    func dark() {
+        var flow = Flow()
+        flow.run(4e6, for: .milliseconds(300))
+        flow.now = flow.now + .seconds(3)
+        flow.run(4e6, for: .milliseconds(5))
+        #expect(flow.estimate > 3.5e6)
+    }
+
     /// algorithm.md, trap 7: what a path brings while it is not asked for more says nothing of what it can.
     @Test("Samples limited by leases, window or application do not lower the estimate")
     func limited() {

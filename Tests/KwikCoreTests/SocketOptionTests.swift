@@ -324,7 +324,7 @@ extension ClientWorld {
         world.up()
         let sample = PathSample(
             srtt: .milliseconds(7), rttVariation: .milliseconds(2), probeTimeout: .milliseconds(15),
-            congestionWindow: 12_000, inFlight: 0)
+            congestionWindow: 12_000, inFlight: 0, received: 0)
         world.handle(.sample(PathID(1), sample))
         let (stream, own) = try world.connect()
         world.write(stream, 100)

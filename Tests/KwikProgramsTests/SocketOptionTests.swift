@@ -243,7 +243,7 @@ private final class Told {
         let told = try Told()
         let path = PathSample(
             srtt: .microseconds(1_234), rttVariation: .microseconds(56), probeTimeout: .milliseconds(9),
-            congestionWindow: 120_000, inFlight: 0)
+            congestionWindow: 120_000, inFlight: 0, received: 0)
         told.connection.figures = {
             StreamFigures(path: path, produced: 5_000, sent: 4_000, acknowledged: 1_000, received: 1 << 40)
         }

@@ -19,6 +19,8 @@ final class Connection {
     private(set) var isOpen = true
     private(set) var lastHeard: Instant
     private(set) var recovery: Recovery
+    /// Of all packets that came, each once.
+    private var receivedBytes: UInt64 = 0
     /// Bytes queued and not yet in any packet.
     private(set) var unsent = 0
     private let transmit: (Packet) -> Void
@@ -118,8 +120,16 @@ final class Connection {
             acknowledgeAt = late ? now : (acknowledgeAt ?? now + Recovery.maximumAckDelay)
         }
         guard isNew else { return }
+        receivedBytes += UInt64(packet.size)
         if !packet.acknowledged.isEmpty { acknowledged(packet.acknowledged, now: now, sink) }
         for piece in packet.pieces { accept(piece, sink) }
+    }
+
+    var sample: PathSample {
+        PathSample(
+            srtt: recovery.srtt, rttVariation: recovery.variation, probeTimeout: recovery.probeTimeout,
+            congestionWindow: UInt64(recovery.window), inFlight: UInt64(recovery.inFlight),
+            received: receivedBytes)
     }
 
     // Time.

@@ -108,9 +108,7 @@ class Node {
         guard let port = paths[path], port.connection.isOpen else { return }
         give(.heard(path))
         port.connection.receive(packet, now: world.now) { report($0, on: path) }
-        if !packet.acknowledged.isEmpty, paths[path] != nil {
-            give(.sample(path, port.connection.recovery.sample))
-        }
+        if paths[path] != nil { give(.sample(path, port.connection.sample)) }
     }
 
     private func report(_ report: Connection.Report, on path: PathID) {
@@ -192,7 +190,7 @@ class Node {
         guard let port = paths[path] else { return }
         port.connection.flush(now: world.now)
         while port.connection.isOpen, wantsToSend(path) {
-            let sample = port.connection.recovery.sample
+            let sample = port.connection.sample
             let rate = Double(sample.congestionWindow) / max(sample.srtt.seconds, 1e-6)
             let target = min(max(Int(rate * 0.020), 16_384), 131_072)
             let room = target - port.connection.unsent

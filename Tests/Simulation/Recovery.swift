@@ -39,12 +39,6 @@ struct Recovery {
 
     var probeTimeout: Interval { srtt + max(variation * 4, .milliseconds(1)) + Recovery.maximumAckDelay }
 
-    var sample: PathSample {
-        PathSample(
-            srtt: srtt, rttVariation: variation, probeTimeout: probeTimeout, congestionWindow: UInt64(window),
-            inFlight: UInt64(inFlight))
-    }
-
     /// When a packet counts as lost, or a probe is due.
     var deadline: Instant? {
         guard inFlight > 0 else { return nil }

@@ -1,5 +1,5 @@
-/// How fast a path delivers, measured at the receiver (algorithm.md: BBR's filter over MSPlayer's measured
-/// rate): up at once, down slowly and only on samples that show what the path can do.
+/// How fast a path delivers, measured at the receiver by its datagrams (algorithm.md: BBR's filter over
+/// MSPlayer's measured rate): up at once, down slowly and only on samples that show what the path can do.
 struct RateEstimator {
     /// Bytes per second; nil before the first sample.
     private(set) var estimate: Double?
@@ -49,6 +49,8 @@ struct RateEstimator {
         // What came first took its time before it was here.
         let measured = Double(total - arrivals[head].bytes) / span.seconds
         let starved = Double(outstanding) < 0.9 * rate(srtt: srtt) * srtt.seconds || limited
+        // While nothing came it was dark, and not slow.
+        if now - updatedAt > window { busySince = nil }
         if starved { busySince = nil } else if busySince == nil { busySince = now }
         // The first bytes say less than what a new connection is known to send.
         let old = rate(srtt: srtt)

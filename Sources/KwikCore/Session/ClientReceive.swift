@@ -136,8 +136,7 @@ extension ClientSession {
             outstanding += stream.progress > stream.ownHighest ? stream.progress - stream.ownHighest : 0
             limited = stream.applicationLimited
         }
-        path.rate.received(
-            count, srtt: path.sample.srtt, outstanding: outstanding, limited: limited, now: now)
+        path.demand = (outstanding, limited)
     }
 
     private func takeTrusted(

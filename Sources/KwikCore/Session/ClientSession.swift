@@ -101,7 +101,7 @@ public final class ClientSession {
         case .pathUp(let id, let traits): pathUp(id, traits, now: now)
         case .pathDown(let id): pathDown(id, now: now)
         case .heard(let id): heard(id, now: now)
-        case .sample(let id, let sample): path(id)?.sample = sample
+        case .sample(let id, let sample): path(id)?.measured(sample, now: now)
         case .received(let id, let bytes, let finished):
             unsafe received(id, bytes, finished: finished, now: now)
         case .channelReset(let id, let code): channelReset(id, code: code, now: now)

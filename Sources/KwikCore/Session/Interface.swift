@@ -13,17 +13,20 @@ public struct PathSample: Sendable {
     public var congestionWindow: UInt64
     /// Bytes sent and not yet acknowledged.
     public var inFlight: UInt64
+    /// Payload bytes of all datagrams that have come.
+    public var received: UInt64
 
     @inlinable
     public init(
         srtt: Interval, rttVariation: Interval, probeTimeout: Interval, congestionWindow: UInt64,
-        inFlight: UInt64
+        inFlight: UInt64, received: UInt64
     ) {
         self.srtt = srtt
         self.rttVariation = rttVariation
         self.probeTimeout = probeTimeout
         self.congestionWindow = congestionWindow
         self.inFlight = inFlight
+        self.received = received
     }
 }
 
