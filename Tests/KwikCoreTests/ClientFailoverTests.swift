@@ -248,6 +248,10 @@ extension Event {
         #expect(world.abandoned[own] == .protocolViolation)
     }
 
+    private func blocks(_ range: ByteRange) -> [ByteRange] {
+        (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
+    }
+
     @Test("What the promoted server has sent already is not asked of it again, with a tag or without")
     func promotedCopies() throws {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
@@ -258,9 +262,6 @@ extension Event {
         world.pass(.milliseconds(20))
         let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
         world.data(untagged.channel, untagged.range, finished: true)
-        func blocks(_ range: ByteRange) -> [ByteRange] {
-            (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
-        }
         #expect(try !blocks(untagged.range).contains { try scene.state.down.contains($0) })
         world.handle(.pathDown(path))
         world.pass(.milliseconds(250))
@@ -274,6 +275,48 @@ extension Event {
             return ranges.contains { (range: ByteRange) in range.overlaps(untagged.range) }
         }
         #expect(isCarved)
+    }
+
+    @Test("What the promoted server was asked for goes on, is carved from its own sender and taken as it is")
+    func promotedLeases() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let first = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(first.channel, first.range, finished: true)
+        world.pass(.milliseconds(20))
+        let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
+        let begun = ByteRange(lease.range.start, lease.range.start + 5_000)
+        world.data(lease.channel, begun)
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(world.abandoned[lease.channel] == nil)
+        #expect(try scene.state.down.contains(begun))
+        let own = try world.main(mirrorPath)
+        let isCarved = world.frames(own).contains { frame in
+            guard case .carve(_, let ranges) = frame else { return false }
+            return ranges.contains { (range: ByteRange) in range.intersection(lease.range) == lease.range }
+        }
+        #expect(isCarved)
+        world.data(lease.channel, ByteRange(begun.end, lease.range.end), finished: true)
+        for block in blocks(lease.range) { #expect(try scene.state.down.contains(block)) }
+        #expect(try scene.state.book.duplicated == 0)
+    }
+
+    @Test("A lease of the promoted server's that is amid a piece is asked for anew")
+    func promotedAmidPiece() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let first = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(first.channel, first.range, finished: true)
+        world.pass(.milliseconds(20))
+        let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
+        let piece = world.pieceBytes(ByteRange(lease.range.start, lease.range.start + 5_000))
+        world.receive(lease.channel, Array(piece.prefix(1_000)))
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(world.abandoned[lease.channel] != nil)
     }
 
     @Test("While the primary is silent its unfinished bytes are asked of the replica that may take its place")

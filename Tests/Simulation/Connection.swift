@@ -120,7 +120,7 @@ final class Connection {
             acknowledgeAt = late ? now : (acknowledgeAt ?? now + Recovery.maximumAckDelay)
         }
         guard isNew else { return }
-        receivedBytes += UInt64(packet.size)
+        receivedBytes += UInt64(packet.size - Packet.lowerHeaders)
         if !packet.acknowledged.isEmpty { acknowledged(packet.acknowledged, now: now, sink) }
         for piece in packet.pieces { accept(piece, sink) }
     }

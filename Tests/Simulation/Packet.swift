@@ -25,9 +25,12 @@ struct Packet {
 
     var isEliciting: Bool { !pieces.isEmpty || isPing }
 
-    /// Bytes on the wire: 28 of IP and UDP, 40 of QUIC's header and tag, some for each piece.
+    /// IP's and UDP's.
+    static let lowerHeaders = 28
+
+    /// Bytes on the wire: those of IP and UDP, 40 of QUIC's header and tag, some for each piece.
     var size: Int {
-        var size = 68 + acknowledged.count * 4
+        var size = Packet.lowerHeaders + 40 + acknowledged.count * 4
         for case .data(_, _, let slice, _) in pieces { size += slice.count + 8 }
         return size
     }

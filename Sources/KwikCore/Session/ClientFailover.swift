@@ -179,7 +179,7 @@ extension ClientSession {
     /// How long a server on whose answer a stream depends may be silent, where another can take its place.
     func toleratedSilence(_ channel: ChannelID?) -> Interval {
         let timeout = channel.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
-        return max(Tuning.promoteAtLeast, timeout * 2)
+        return max(Tuning.promoteAtLeast, timeout)
     }
 
     /// How long a program waits for a far end that says nothing: its TCP_USER_TIMEOUT, if that is less.
@@ -192,96 +192,6 @@ extension ClientSession {
             guard let since = stream.silentSince, now >= since + silenceLimit(stream) else { continue }
             if !replacePrimary(stream, now: now) { abort(stream, errno: ErrorNumber.timedOut) }
         }
-    }
-
-    /// Whether a replica takes the place of the stream's primary if that stays silent.
-    func mayBeReplaced(_ stream: ClientStream) -> Bool {
-        settings.silentPrimary == .promote && candidateToPromote(stream) != nil
-    }
-
-    /// A replica that has every upstream byte, or can be given it, and whose blocks have all matched.
-    func candidateToPromote(_ stream: ClientStream) -> Int? {
-        var best: Int?
-        for (index, part) in stream.parts.enumerated() where part.ended == nil && part.matched > 0 {
-            // What stands elsewhere at a replica is at other offsets of a stream of its own.
-            guard part.mismatchesInRow == 0, part.anchor.shift == 0,
-                part.upAcknowledged >= stream.up.heldFrom,
-                path(part.channel.path)?.isActive == true
-            else { continue }
-            if best.map({ stream.parts[$0].matched < part.matched }) ?? true { best = index }
-        }
-        return best
-    }
-
-    /// The replica's bytes are the truth from the read offset on, those too that it has sent already, which
-    /// may have waited for tags. What others sent is asked for anew: its tags would be the dead primary's.
-    func promote(_ stream: ClientStream, now: Instant) -> Bool {
-        guard case .open = stream.phase,
-            let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
-            let before = stream.primary
-        else { return false }
-        succeed(stream, by: index, keepsCopies: true, now: now)
-        primaries.insert(path.server)
-        event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
-        stream.down.rebase(to: path.server)
-        stream.book.reset()
-        reattach(stream, to: path, now: now)
-        advanced(stream, now: now)
-        return true
-    }
-
-    /// The part's server stands for the primary from here on.
-    func succeed(_ stream: ClientStream, by index: Int, keepsCopies: Bool, now: Instant) {
-        let before = stream.primary
-        endContributions(stream)
-        for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
-        for side in stream.sides { dropSide(side, of: stream) }
-        stream.flights = Flights()
-        let part = stream.parts[index]
-        if keepsCopies {
-            for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
-        }
-        endPart(index, of: stream, .promoted, now: now)
-        if let before { keepFormerPrimary(before, .pathDown, of: stream) }
-        stream.primaryReceived = part.received
-        stream.primary = part.server
-        stream.fin = nil
-        stream.resetAt = nil
-        stream.progress = max(part.progress, stream.down.front)
-        stream.progressEnded = false
-        stream.upAcknowledged = part.upAcknowledged
-        stream.upMaximum = part.upMaximum
-        stream.upTaken = part.upAcknowledged
-        stream.reserved = RangeSet()
-    }
-
-    /// The server's blocks from the front's on that are complete and wait for their tags.
-    private func wholeCopies(of server: ServerID, _ stream: ClientStream) -> [BlockCopy] {
-        let first = Block.index(of: stream.down.front)
-        var copies: [BlockCopy] = []
-        for range in stream.book.claims.ranges {
-            for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1)
-            where block >= first {
-                if let copy = stream.book.copy(server, of: block), copy.filled == Block.size,
-                    !isSettled(block, of: stream)
-                {
-                    copies.append(copy)
-                }
-            }
-        }
-        return copies
-    }
-
-    /// What the former primary gave stays in the report; should it be back, it may serve as a replica, whose
-    /// blocks were right by definition, unless it was one of two.
-    func keepFormerPrimary(_ server: ServerID, _ end: ReplicaEnd, of stream: ClientStream) {
-        var part = ClientStream.Part(server: server, channel: ChannelID(path: PathID(0), number: -1))
-        part.received = stream.primaryReceived
-        let matched = stream.part(of: server).map { stream.parts[$0].matched }
-        part.matched = stream.quorum == nil ? Int(stream.primaryReceived / Block.size) : matched ?? 0
-        part.ended = end
-        stream.parts.removeAll { $0.server == server }
-        stream.parts.append(part)
     }
 
     /// Role 1 with the next epoch: this path carries the stream from what is here on.

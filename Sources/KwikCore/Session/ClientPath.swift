@@ -11,8 +11,9 @@ final class ClientPath {
     var outstanding: UInt64 = 0
     /// Since when it has had leases to serve, none of which was taken back.
     var busySince = Instant(nanoseconds: 0)
-    /// Bytes that it was asked for and had not given, and whether it was held back, when DATA last came.
-    var demand: (outstanding: UInt64, isLimited: Bool) = (0, true)
+    /// Of the stream whose own DATA came last: bytes that its primary had and had not sent, and whether its
+    /// backend is what holds it back.
+    var own: (outstanding: UInt64, isLimited: Bool) = (0, true)
     /// When DATA last came.
     var lastData: Instant?
     /// Payload bytes of DATA.
@@ -53,8 +54,9 @@ final class ClientPath {
         guard lastData != nil, count > 0 else { return }
         measureExpansion()
         rate.received(
-            UInt64(Double(count) * expansion), srtt: sample.srtt, outstanding: demand.outstanding,
-            limited: demand.isLimited, now: now)
+            UInt64(Double(count) * expansion), srtt: sample.srtt,
+            outstanding: outstanding + (ownStreams > 0 ? own.outstanding : 0),
+            limited: outstanding == 0 && own.isLimited, now: now)
     }
 
     private func measureExpansion() {

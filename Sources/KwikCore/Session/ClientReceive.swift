@@ -130,13 +130,9 @@ extension ClientSession {
         path.received += count
         path.lastData = now
         if stream.firstData == nil { stream.firstData = now }
-        var outstanding = path.outstanding
-        var limited = false
-        if case .own = channel.use {
-            outstanding += stream.progress > stream.ownHighest ? stream.progress - stream.ownHighest : 0
-            limited = stream.applicationLimited
-        }
-        path.demand = (outstanding, limited)
+        guard case .own = channel.use else { return }
+        let waiting = stream.progress - min(stream.ownHighest, stream.progress)
+        path.own = (waiting, stream.applicationLimited)
     }
 
     private func takeTrusted(

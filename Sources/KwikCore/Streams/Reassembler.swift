@@ -225,6 +225,8 @@ public struct BlockCopy {
     public var start: UInt64 { Block.start(of: block) }
     /// End of the last committed byte.
     public var end: UInt64 { committed.last?.end ?? start }
+    /// What is committed.
+    var ranges: [ByteRange] { committed.ranges }
     /// Committed bytes.
     public var filled: UInt64 { committed.count }
 
