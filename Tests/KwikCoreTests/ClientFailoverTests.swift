@@ -303,6 +303,29 @@ extension Event {
         #expect(try scene.state.book.duplicated == 0)
     }
 
+    @Test("What the lost primary sent beyond a hole is not fetched again, if the new one's tags are the same")
+    func formerBlocks() throws {
+        for isSame in [true, false] {
+            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let world = scene.world
+            let lease = try scene.mirrorLease()
+            world.grantCarves(scene.own, of: scene.stream)
+            world.data(lease.channel, lease.range, finished: true)
+            let former = ByteRange.blocks(3, 4)
+            try #require(lease.range.start >= former.end)
+            world.data(scene.own, former, lies: !isSame)
+            world.handle(.pathDown(path))
+            world.pass(.milliseconds(250))
+            #expect(try !scene.state.down.contains(former))
+            let own = try world.main(mirrorPath)
+            world.grantCarves(own, of: scene.stream)
+            #expect(try scene.state.down.contains(former) == isSame)
+            world.pass(.milliseconds(20), on: [mirrorPath])
+            let isAsked = world.leases(mirrorPath).contains { $0.range.overlaps(former) }
+            #expect(isAsked == !isSame)
+        }
+    }
+
     @Test("A lease of the promoted server's that is amid a piece is asked for anew")
     func promotedAmidPiece() throws {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))

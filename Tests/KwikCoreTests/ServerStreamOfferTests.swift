@@ -24,7 +24,7 @@ import Testing
                 path,
                 PathSample(
                     srtt: srtt, rttVariation: srtt / 2, probeTimeout: srtt * 3, congestionWindow: 12_000,
-                    inFlight: 0)))
+                    inFlight: 0, received: 0)))
     }
 
     private func open(_ world: GatewayWorld) throws -> StreamID {

@@ -123,6 +123,12 @@ struct LeaseBook {
         copies[CopyKey(server: server, block: Block.index(of: range.start))]?.commit(range) ?? 0
     }
 
+    /// Takes a whole block in as a copy of the server's: claimed, so that it gets a tag.
+    mutating func hold(_ copy: BlockCopy, of server: ServerID) {
+        copies[CopyKey(server: server, block: copy.block)] = copy
+        claims.insert(ByteRange(copy.start, copy.start + Block.size))
+    }
+
     func copy(_ server: ServerID, of block: UInt64) -> BlockCopy? {
         copies[CopyKey(server: server, block: block)]
     }

@@ -22,7 +22,7 @@ extension ClientSession {
 
     /// The replica's bytes are the truth from the read offset on, those too that it has sent already, which
     /// may have waited for tags, and those that it has been asked for. What others sent is asked for anew:
-    /// its tags would be the dead primary's.
+    /// its tags would be the dead primary's. That one's own blocks beyond the front wait for new tags.
     func promote(_ stream: ClientStream, now: Instant) -> Bool {
         guard case .open = stream.phase,
             let index = candidateToPromote(stream), let path = path(stream.parts[index].channel.path),
@@ -30,10 +30,12 @@ extension ClientSession {
         else { return false }
         let kept = takeLeases(of: path.server, stream)
         succeed(stream, by: index, keepsCopies: true, now: now)
+        let former = stream.down.wholeBlocks.filter { $0.origin != path.server }
         primaries.insert(path.server)
         event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
         stream.down.rebase(to: path.server)
         stream.book.reset()
+        for copy in former { stream.book.hold(copy, of: before) }
         for lease in kept { goOn(lease, of: stream) }
         reattach(stream, to: path, now: now)
         advanced(stream, now: now)

@@ -176,6 +176,11 @@ public struct Reassembler {
         unsummed = RangeSet()
     }
 
+    /// The blocks beyond `front` of which every byte is committed.
+    var wholeBlocks: [BlockCopy] {
+        slots.compactMap(\.self).filter { $0.start >= front && $0.filled == Block.size }
+    }
+
     /// Whether every byte of the range is committed.
     public func contains(_ range: ByteRange) -> Bool {
         if range.end <= front { return true }
