@@ -50,4 +50,53 @@ private func scene(produced: UInt64, srtt: Interval) throws -> ClientScene {
         let bulk = try scene(produced: 4 << 20, srtt: .milliseconds(300))
         #expect(!bulk.world.leases(mirrorPath).isEmpty)
     }
+
+    /// On a busy machine one of three servers got nothing for the rest of a download where its first blocks
+    /// came at once and a pause behind them, in which a shift was looked for.
+    @Test("The first blocks after an idle time do not lower what a replica is known to bring")
+    func idleReplica() throws {
+        let produced: UInt64 = 2 << 20
+        let scene = try ClientScene.engaged(produced: produced)
+        let world = scene.world
+        let path = try #require(world.session.path(mirrorPath))
+        // So near that the last bytes of a lease are as good as many outstanding.
+        world.sample(mirrorPath, srtt: .microseconds(300))
+        var done = 0
+        // One block of the replica's, and all that the primary has to give.
+        func serve() throws {
+            let carves = world.frames(scene.own).filter { if case .carve = $0 { true } else { false } }
+            for case .carve(let sequence, let ranges) in carves[done...] {
+                world.receive(scene.own, .carved(sequence: sequence, ranges))
+                for range in ranges { world.receive(scene.own, ClientWorld.tags(scene.stream, range)) }
+            }
+            done = carves.count
+            let state = try scene.state
+            if let lease = state.book.leases.first(where: { $0.server == ClientWorld.mirror }) {
+                let next = ByteRange(lease.next, min(lease.next + Block.size, lease.range.end))
+                world.data(lease.channel, next, finished: next.end == lease.range.end)
+            }
+            // What was moved.
+            for lease in world.leases(ClientWorld.path) {
+                world.data(lease.channel, lease.range, finished: true)
+            }
+            let end = min(state.progress, state.granted, state.down.front + Block.size)
+            for gap in state.book.claims.gaps(in: ByteRange(state.down.front, max(state.down.front, end))) {
+                world.data(scene.own, gap)
+            }
+        }
+        for _ in 0..<200 where world.taken[scene.stream]?.count != Int(produced) {
+            try serve()
+            world.pass(.milliseconds(5))
+        }
+        #expect(world.taken[scene.stream]?.count == Int(produced))
+        let before = path.estimate
+        world.pass(.seconds(3))
+        for channel in [scene.own, try scene.replica()] {
+            world.receive(channel, .progress(produced: 2 * produced, ended: false, applicationLimited: false))
+        }
+        world.pass(.milliseconds(10))
+        let received = path.received
+        try serve()
+        #expect(path.received > received && path.estimate >= before)
+    }
 }

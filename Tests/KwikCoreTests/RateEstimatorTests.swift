@@ -80,6 +80,19 @@ private func near(_ value: Double, _ expected: Double, _ share: Double = 0.1) ->
         #expect(flow.estimator.current(srtt: srtt, since: flow.now, now: flow.now) == before)
     }
 
+    @Test("The first bytes after a time without work do not lower the estimate; a path that is slow does")
+    func resumed() {
+        var flow = Flow()
+        flow.run(4e6, for: .milliseconds(300))
+        let before = flow.estimate
+        flow.now = flow.now + .seconds(3)
+        flow.estimator.resumes()
+        flow.run(4e6, for: .milliseconds(5))
+        #expect(flow.estimate == before)
+        flow.run(1e6, for: .seconds(2))
+        #expect(near(flow.estimate, 1e6))
+    }
+
     @Test("The rate just now is below the estimate only where the path had work for long enough")
     func current() {
         var flow = Flow()

@@ -234,7 +234,10 @@ extension ClientSession {
                 channel: channel, server: path.server, range: range, carves: carves,
                 epoch: stream.epoch, grantedAt: now, promise: promise, isSecond: isSecond,
                 shift: candidate.part.map { stream.parts[$0].anchor.shift } ?? 0))
-        if path.outstanding == 0 { path.busySince = now }
+        if path.outstanding == 0 {
+            path.busySince = now
+            if path.ownStreams == 0 { path.rate.resumes() }
+        }
         path.outstanding += range.count
     }
 

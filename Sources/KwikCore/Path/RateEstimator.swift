@@ -65,6 +65,10 @@ struct RateEstimator {
         endRound(srtt: srtt, now: now)
     }
 
+    /// The path gets work after it had none: its next bytes say nothing of the time before, and no more than
+    /// others' first ones of what it can do.
+    mutating func resumes() { busySince = nil }
+
     /// The rate of the last max(50 ms, 2·srtt), but never above the estimate.
     func recent(srtt: Interval, now: Instant) -> Double {
         let window = min(max(Interval.milliseconds(50), srtt * 2), Self.longestWindow)
