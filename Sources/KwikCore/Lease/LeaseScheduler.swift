@@ -132,8 +132,9 @@ extension ClientSession {
         // A silent one sends nothing more: what it had on the way comes from who may take its place.
         guard primary.isActive else { return Block.roundDown(stream.down.front) }
         let rate = primary.estimate * (primary.rate.startingUp ? Tuning.startingAhead : 1)
-        let ahead = (way + .milliseconds(30)).seconds * rate
-        var left = max(UInt64(ahead), Tuning.progressStep)
+        let ahead = UInt64((way + Tuning.carveMargin).seconds * rate)
+        // What waits behind a lost datagram was sent before all that.
+        var left = max(ahead, Tuning.progressStep) + min(primary.heldBack, ahead)
         var at = stream.ownHighest
         while left > 0 {
             let claimed = stream.book.claims.prefixEnd(from: at)

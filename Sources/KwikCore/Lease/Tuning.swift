@@ -13,6 +13,9 @@ public enum Tuning {
     /// between one and the next, or be waited for (cell E in virtual time: 0.86 of the sum where none was
     /// shorter than 64 KiB and the window did not allow for start-up, 0.94 so).
     static let leaseTime = Interval.milliseconds(25)
+    /// What a gateway hands to its transport ahead of time (20 ms), and twice that in doubt: of what its own
+    /// sender has begun nothing can be carved, and a lease over it brings it twice.
+    static let carveMargin = Interval.milliseconds(40)
     /// Gateways tell what their backends have produced in steps of this.
     static let progressStep: UInt64 = 64 << 10
     static let maximumLease: UInt64 = 1 << 20

@@ -28,6 +28,10 @@ final class ClientPath {
     private var expansion = 1.0
     /// `received` and `receivedWire` when that was measured.
     private var expanded: (plain: UInt64, wire: UInt64) = (0, 0)
+    /// Datagram bytes that have come and wait in their streams for lost ones.
+    private(set) var heldBack: UInt64 = 0
+    /// `receivedWire` when that was measured.
+    private var released: UInt64 = 0
     var pressure = PathPressure()
     private var nextChannel: Int64 = 4
     /// The channels that the server has opened so far, by their order: late bytes on one are no new channel.
@@ -51,12 +55,20 @@ final class ClientPath {
         let count = sample.received - min(self.sample.received, sample.received)
         self.sample = sample
         shortest = min(shortest, sample.srtt)
+        measureHeldBack(count)
         guard lastData != nil, count > 0 else { return }
         measureExpansion()
         rate.received(
             UInt64(Double(count) * expansion), srtt: sample.srtt,
             outstanding: outstanding + (ownStreams > 0 ? own.outstanding : 0),
             limited: outstanding == 0 && own.isLimited, now: now)
+    }
+
+    private func measureHeldBack(_ count: UInt64) {
+        // Headers and what is no DATA: less than a sixteenth.
+        let gone = (receivedWire - released) * 17 / 16
+        heldBack = heldBack + count - min(gone, heldBack + count)
+        released = receivedWire
     }
 
     private func measureExpansion() {
