@@ -17,9 +17,10 @@ final class Witness {
     /// CRC32C of them.
     private(set) var digest: UInt32 = 0
     private let integrity = SimIntegrity.make()
-    /// The primary is at an end of its own: what comes may stop short with an error.
+    /// The primary, or who stands for it by now, is at an end of its own: what comes may stop short with an
+    /// error, be it before the next byte.
     var truthMayFail: Bool {
-        references.contains { reference in
+        (references + successors.flatMap(\.applications)).contains { reference in
             switch reference.character {
             case .resetting, .refusing, .stalling, .shorter: true
             default: false

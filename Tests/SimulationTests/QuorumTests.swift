@@ -65,6 +65,21 @@ import Testing
         #expect(outcome.programs.first?.read ?? 0 >= 8_000_000)
     }
 
+    /// Seed 14927: the run took the stream's end, which no byte of the two had preceded, for an error.
+    @Test func oneThatHasEndedBeforeLeavesTheOtherAlone() throws {
+        var stage = stage([.honest, .honest, .shorter])
+        let first = Exchange(.get, size: 3_000_000, seed: 42)
+        var second = Exchange(.get, size: 1_000_000, seed: 43)
+        second.think = .seconds(2)
+        stage.workload = Workload(start: Stage.start, exchanges: [first, second])
+        stage.faults = [(.seconds(2), .silence(server: 0))]
+        let outcome = stage.play()
+        #expect(outcome.violation == nil)
+        #expect(outcome.coverage.quorums == 1)
+        #expect(outcome.programs.first?.errno == 110)
+        #expect(outcome.programs.first?.read == 3_000_040)
+    }
+
     @Test func thirdTakesThePlaceOfOneThatDiesLater() throws {
         for victim in [1, 2, 3] {
             var stage = stage([.honest, .honest, .honest, .honest])
