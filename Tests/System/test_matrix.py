@@ -45,6 +45,14 @@ class Arithmetic(unittest.TestCase):
         self.assertIsNone(measured.against_tcp("kwik", False))
         self.assertAlmostEqual(measured.against_tcp("kwik", True), 1.05)
 
+    def test_the_sum_of_a_size_is_what_tcp_carries_in_the_time_it_took(self):
+        # 20 MB at 8 MB/s and at 1 MB/s after a second; Kwik takes 2 s.
+        progress = [[1000, [8_000_000, 16_000_000, 20_000_000]], [1000, [0, 1_000_000, 2_000_000]]]
+        measured = figures.Figures(cell_of("A-20M"), [round_of(
+            tcp={"mbps_of": [64.0, 7.6], "progress_of": progress}, kwik={"mbps": 80.0, "seconds": 2.0})])
+        self.assertAlmostEqual(measured.against_tcp("kwik", False), 80.0 / (17 * 8 / 2))
+        self.assertAlmostEqual(measured.against_tcp("kwik", True), 80.0 / 64.0)
+
     def test_ratios_are_made_within_a_round(self):
         rounds = [round_of(kwik={"mbps": kwik}, mptcp={"mbps": mptcp})
                   for kwik, mptcp in ((60, 50), (30, 20), (90, 100))]

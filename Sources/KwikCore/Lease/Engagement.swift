@@ -104,8 +104,10 @@ extension ClientSession {
             let isDisturbed =
                 Double(gained) / (now - since).seconds < undisturbed
                 && own.rate.recent(srtt: own.sample.srtt, now: now) < undisturbed
-            if others, isDisturbed {
-                let rate = recentRate(stream, now: now)
+            // Who shares a bottleneck shares what it carries: where that is much less, the own link has
+            // become slow, and is no reason to pause the others.
+            let rate = recentRate(stream, now: now)
+            if others, isDisturbed, rate >= own.rate.peak * Tuning.sharedLeast {
                 stream.trial = .draining(together: rate, until: now + Tuning.trialDrain)
             } else {
                 parkIdlers(stream, since: before, now: now)

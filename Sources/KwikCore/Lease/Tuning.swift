@@ -95,6 +95,9 @@ public enum Tuning {
     /// The own path's rate is no lower than this share of the best that it showed: it is not disturbed. Loss
     /// makes bytes come in bursts, so the best looks better than it was by up to a half.
     static let undisturbed: Double = 0.5
+    /// Paths that share a bottleneck bring together at least this share of the best that the own one showed
+    /// (R: the primary's link falls to 5 %, and the pause to see why took 1 s of what the other brought).
+    static let sharedLeast: Double = 0.6
     /// A replica that gives less than this share of the bytes is parked.
     static let leastShare: Double = 0.03
     /// From engaging replicas to their full rate: max(this, 3·srtt).

@@ -140,7 +140,10 @@ def tcp(world, series):
                 watch(world, curls[0].curl, HTTP, len(curls))
             ends = [curl.cut(2 * cell.seconds) for curl in curls]
     rates = [meter["bytes"] * 8 / seconds / 1e6 for seconds, meter in ends]
-    return {"mbps_of": rates, "mbps": sum(rates), "seconds": max(seconds for seconds, _ in ends),
+    # Links that are given all of it take longer than who uses them together.
+    progress = [[meter["bin_ms"], meter["progress"]] for _, meter in ends] if cell.size else None
+    return {"mbps_of": rates, "progress_of": progress,
+            "mbps": sum(rates), "seconds": max(seconds for seconds, _ in ends),
             "corrupt": any(meter["corrupt"] >= 0 for _, meter in ends),
             **({"series": series_of(measured.counts, None)} if series else {})}
 

@@ -107,6 +107,12 @@ def series_of(counts, meter, direction="down"):
     return {"ms": SERIES_MS, "links": series, "delays": [round(delay, 1) for delay in delays]}
 
 
+def total_at(totals_, bin_ms, seconds):
+    """Of a growing total that was noted every `bin_ms`, what it was after so long."""
+    index = min(int(seconds * 1e3 / bin_ms), len(totals_)) - 1
+    return totals_[index] if index >= 0 else 0
+
+
 class Figures:
     """What a cell's records of all rounds say. Ratios are made within a round and their median is taken, for
     a round's transfers ran one after the other on the same machine."""
@@ -128,8 +134,11 @@ class Figures:
         singles, taken = self.singles(round_), record(round_, contender, "seconds")
         if not singles or not taken:
             return None
-        if self.cell.small and best:
+        if self.cell.size and best:
             return max(singles)
+        progress = (round_.get("tcp") or {}).get("progress_of")
+        if progress:
+            return sum(total_at(bins, bin_ms, taken) for bin_ms, bins in progress) * 8 / taken / 1e6
         links = [link for link in self.cell.links if not link.shares]
         shares = [rate * self.cell.available(link, taken) / taken for rate, link in zip(singles, links)]
         return max(shares) if best else sum(shares)
