@@ -78,7 +78,7 @@ import Testing
         let outcome = Simulation.run(scenario)
         #expect(outcome.violation == nil)
         let alone = Stage().play()
-        #expect(outcome.programs[0].seconds < alone.programs[0].seconds * 1.25)
+        #expect(outcome.programs[0].seconds < alone.programs[0].seconds * 1.15)
         #expect(outcome.furthestAhead <= 4 << 20)
     }
 }
