@@ -303,6 +303,34 @@ extension Event {
         #expect(try scene.state.book.duplicated == 0)
     }
 
+    /// Seeds 4512 and 9927 of the simulation: FIN had another base, and a range ended before it began.
+    @Test(
+        "What the promoted server has brought of the front's block counts", arguments: [1_000, 6_000, 9_000])
+    func promotedAtTheFront(brought: UInt64) throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(lease.channel, lease.range, finished: true)
+        let block = ByteRange.blocks(2, 3)
+        world.data(scene.own, ByteRange(block.start, block.start + 6_000))
+        world.pass(.milliseconds(100), on: [mirrorPath])
+        for other in world.leases(mirrorPath) where !other.range.overlaps(block) {
+            world.data(other.channel, other.range, finished: true)
+        }
+        world.pass(.milliseconds(40), on: [mirrorPath])
+        let asked = try #require(world.leases(mirrorPath).first { $0.range.overlaps(block) })
+        world.data(asked.channel, ByteRange(block.start, block.start + brought))
+        world.pass(.milliseconds(400), on: [mirrorPath])
+        let own = try world.main(mirrorPath)
+        guard case .attach(_, let received)? = world.preface(own)?.role else {
+            Issue.record("nobody was promoted")
+            return
+        }
+        #expect(received == block.start + max(brought, 6_000))
+        #expect(try scene.state.down.sumBase == received)
+    }
+
     @Test("What the lost primary sent beyond a hole is not fetched again, if the new one's tags are the same")
     func formerBlocks() throws {
         for isSame in [true, false] {

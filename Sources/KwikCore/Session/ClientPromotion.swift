@@ -37,6 +37,8 @@ extension ClientSession {
         stream.book.reset()
         for copy in former { stream.book.hold(copy, of: before) }
         for lease in kept { goOn(lease, of: stream) }
+        // What they brought of the front's block is told to be here: the new primary's sum begins behind it.
+        stream.down.beginSum()
         reattach(stream, to: path, now: now)
         advanced(stream, now: now)
         return true
@@ -123,8 +125,8 @@ extension ClientSession {
     private func goOn(_ kept: KeptLease, of stream: ClientStream) {
         for copy in kept.begun {
             for range in copy.ranges {
+                guard range.end > stream.down.front else { continue }
                 let rest = ByteRange(max(range.start, stream.down.front), range.end)
-                guard !rest.isEmpty else { continue }
                 unsafe stream.down.write(at: rest.start, copy.bytes(rest))
                 _ = stream.down.commit(rest)
             }

@@ -170,6 +170,11 @@ public struct Reassembler {
                 slots[index]?.truncate(at: front)
             }
         }
+        beginSum()
+    }
+
+    /// Begins a new sum at `front`.
+    public mutating func beginSum() {
         sumBase = front
         summed = front
         sum = 0
