@@ -134,7 +134,7 @@ extension ClientSession {
         let rate = primary.estimate * (primary.rate.startingUp ? Tuning.startingAhead : 1)
         let ahead = UInt64((way + Tuning.carveMargin).seconds * rate)
         // What waits behind a lost datagram was sent before all that.
-        var left = max(ahead, Tuning.progressStep) + min(primary.heldBack, ahead)
+        var left = max(ahead, Tuning.progressStep) + min(primary.receipts.heldBack, ahead)
         var at = stream.ownHighest
         while left > 0 {
             let claimed = stream.book.claims.prefixEnd(from: at)

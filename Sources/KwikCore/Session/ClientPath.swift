@@ -24,14 +24,7 @@ final class ClientPath {
     /// `received` and `sent` as they stood on the wire.
     var receivedWire: UInt64 = 0
     var sentWire: UInt64 = 0
-    /// Plain bytes for each byte of DATA lately, at least 1: leases and rates are of plain bytes.
-    private var expansion = 1.0
-    /// `received` and `receivedWire` when that was measured.
-    private var expanded: (plain: UInt64, wire: UInt64) = (0, 0)
-    /// Datagram bytes that have come and wait in their streams for lost ones.
-    private(set) var heldBack: UInt64 = 0
-    /// `receivedWire` when that was measured.
-    private var released: UInt64 = 0
+    private(set) var receipts = PathReceipts()
     var pressure = PathPressure()
     private var nextChannel: Int64 = 4
     /// The channels that the server has opened so far, by their order: late bytes on one are no new channel.
@@ -55,28 +48,12 @@ final class ClientPath {
         let count = sample.received - min(self.sample.received, sample.received)
         self.sample = sample
         shortest = min(shortest, sample.srtt)
-        measureHeldBack(count)
+        receipts.count(datagrams: count, plain: received, wire: receivedWire)
         guard lastData != nil, count > 0 else { return }
-        measureExpansion()
         rate.received(
-            UInt64(Double(count) * expansion), srtt: sample.srtt,
+            UInt64(Double(count) * receipts.expansion), srtt: sample.srtt,
             outstanding: outstanding + (ownStreams > 0 ? own.outstanding : 0),
             limited: outstanding == 0 && own.isLimited, now: now)
-    }
-
-    private func measureHeldBack(_ count: UInt64) {
-        // Headers and what is no DATA: less than a sixteenth.
-        let gone = (receivedWire - released) * 17 / 16
-        heldBack = heldBack + count - min(gone, heldBack + count)
-        released = receivedWire
-    }
-
-    private func measureExpansion() {
-        let (plain, wire) = (received - expanded.plain, receivedWire - expanded.wire)
-        guard plain > 0, wire > 0 else { return }
-        let ratio = max(1, Double(plain) / Double(wire))
-        expansion = expanded.wire == 0 ? ratio : expansion + (ratio - expansion) / 8
-        expanded = (received, receivedWire)
     }
 
     var server: ServerID { traits.server }
