@@ -50,7 +50,10 @@ struct Liveness {
                 state = .failed
                 return .failed
             }
-            guard let probe = probeSent, now >= probe + Self.patience(sample) else { return .none }
+            // As often as before: the first that gets through brings the link back.
+            guard let probe = probeSent, now >= probe + min(every, Self.patience(sample)) else {
+                return .none
+            }
             probeSent = now
             return .probe
         case .connecting, .failed, .closed:
@@ -65,7 +68,7 @@ struct Liveness {
             return probeSent.map { $0 + patience } ?? lastHeard + every
         case .suspect:
             let failure = suspectSince + max(Tuning.failAtLeast, sample.probeTimeout * 3) + .microseconds(1)
-            return min(failure, (probeSent ?? suspectSince) + patience)
+            return min(failure, (probeSent ?? suspectSince) + min(every, patience))
         case .connecting, .failed, .closed:
             return .never
         }
