@@ -354,6 +354,28 @@ extension Event {
         }
     }
 
+    /// Seed 13085 of the simulation: a part of a block was to be leased anew, in vain and without end.
+    @Test("A promoted server's lease of the short last block is given back, and all of it asked for anew")
+    func promotedShortEnd() throws {
+        let final = 40 * Block.size + 3_057
+        let scene = try ClientScene.engaged(
+            ClientSettings(silentPrimary: .promote), produced: final, ended: true)
+        let world = scene.world
+        let first = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(first.channel, first.range, finished: true)
+        world.pass(.milliseconds(20))
+        let last = try #require(world.leases(mirrorPath).first { $0.range.end == final })
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(world.abandoned[last.channel] != nil)
+        let own = try world.main(mirrorPath)
+        world.handle(.channelReset(last.channel, code: 0))
+        world.receive(own, .progress(produced: final + 50_000, ended: false, applicationLimited: false))
+        world.pass(.milliseconds(50))
+        for range in try scene.state.book.primaryOnly.ranges { #expect(range.end % Block.size == 0) }
+    }
+
     @Test("A lease of the promoted server's that is amid a piece is asked for anew")
     func promotedAmidPiece() throws {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))

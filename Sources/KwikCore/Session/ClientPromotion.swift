@@ -107,11 +107,13 @@ extension ClientSession {
     }
 
     /// Takes the server's leases out of the book as they stand, so that they outlive it. One that is amid a
-    /// piece stays: the piece's beginning would be missing.
+    /// piece stays: the piece's beginning would be missing. So does that of a short last block: where the
+    /// stream ends is the new primary's to tell, and a part of a block can't be leased anew.
     private func takeLeases(of server: ServerID, _ stream: ClientStream) -> [KeptLease] {
         var kept: [KeptLease] = []
         for lease in stream.book.leases where lease.server == server && !lease.isContributed {
-            guard let channel = channels[lease.channel], channel.piece == nil, channel.compressed == nil
+            guard let channel = channels[lease.channel], channel.piece == nil, channel.compressed == nil,
+                lease.range.end % Block.size == 0
             else { continue }
             let copies = lease.blocks.compactMap { stream.book.copy(server, of: $0) }
             kept.append(KeptLease(lease: lease, begun: copies.filter { $0.filled < Block.size }))
