@@ -376,20 +376,32 @@ extension Event {
         for range in try scene.state.book.primaryOnly.ranges { #expect(range.end % Block.size == 0) }
     }
 
-    @Test("A lease of the promoted server's that is amid a piece is asked for anew")
+    @Test("A lease of the promoted server's that is amid a piece goes on, and its piece is still checked")
     func promotedAmidPiece() throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
-        let world = scene.world
-        let first = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(first.channel, first.range, finished: true)
-        world.pass(.milliseconds(20))
-        let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
-        let piece = world.pieceBytes(ByteRange(lease.range.start, lease.range.start + 5_000))
-        world.receive(lease.channel, Array(piece.prefix(1_000)))
-        world.handle(.pathDown(path))
-        world.pass(.milliseconds(250))
-        #expect(world.abandoned[lease.channel] != nil)
+        for isSound in [true, false] {
+            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let world = scene.world
+            let first = try scene.mirrorLease()
+            world.grantCarves(scene.own, of: scene.stream)
+            world.data(first.channel, first.range, finished: true)
+            world.pass(.milliseconds(20))
+            let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
+            let range = ByteRange(lease.range.start, lease.range.start + 5_000)
+            var piece = world.pieceBytes(range)
+            if !isSound { piece[200] ^= 1 }
+            world.receive(lease.channel, Array(piece.prefix(1_000)))
+            world.handle(.pathDown(path))
+            world.pass(.milliseconds(250))
+            #expect(world.abandoned[lease.channel] == nil)
+            #expect(try !scene.state.down.contains(range))
+            world.receive(lease.channel, Array(piece.dropFirst(1_000)))
+            #expect(try scene.state.down.contains(range) == isSound)
+            #expect((world.abandoned[lease.channel] != nil) == !isSound)
+            guard isSound else { continue }
+            world.data(lease.channel, ByteRange(range.end, lease.range.end), finished: true)
+            let block = Block.index(of: range.start)
+            #expect(try scene.state.down.contains(.blocks(block, block + 1)))
+        }
     }
 
     @Test("While the primary is silent its unfinished bytes are asked of the replica that may take its place")

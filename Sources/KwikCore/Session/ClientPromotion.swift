@@ -100,23 +100,30 @@ extension ClientSession {
 
     // MARK: Leases of the promoted server
 
-    /// A lease that goes on, and what it brought of blocks that are not whole.
+    /// A lease that goes on, what it brought of blocks that are not whole, and what came so far of a piece.
     private struct KeptLease {
         var lease: Lease
         var begun: [BlockCopy]
+        var piece: ByteRange
     }
 
-    /// Takes the server's leases out of the book as they stand, so that they outlive it. One that is amid a
-    /// piece stays: the piece's beginning would be missing. So does that of a short last block: where the
-    /// stream ends is the new primary's to tell, and a part of a block can't be leased anew.
+    /// Takes the server's leases out of the book as they stand, so that they outlive it. One stays that is
+    /// amid a piece whose beginning is not kept. So does that of a short last block: where the stream ends is
+    /// the new primary's to tell, and a part of a block can't be leased anew.
     private func takeLeases(of server: ServerID, _ stream: ClientStream) -> [KeptLease] {
         var kept: [KeptLease] = []
         for lease in stream.book.leases where lease.server == server && !lease.isContributed {
-            guard let channel = channels[lease.channel], channel.piece == nil, channel.compressed == nil,
+            guard let channel = channels[lease.channel], channel.compressed == nil,
                 lease.range.end % Block.size == 0
             else { continue }
+            let piece = channel.piece?.range ?? ByteRange(0, 0)
             let copies = lease.blocks.compactMap { stream.book.copy(server, of: $0) }
-            kept.append(KeptLease(lease: lease, begun: copies.filter { $0.filled < Block.size }))
+            let isHeld = copies.contains {
+                $0.block == Block.index(of: piece.start) && $0.number == channel.piece?.first.copy
+            }
+            guard piece.isEmpty || (isHeld && channel.piece?.first.isTorn == false) else { continue }
+            let begun = copies.filter { $0.filled < Block.size }
+            kept.append(KeptLease(lease: lease, begun: begun, piece: piece))
         }
         for each in kept { stream.book.remove(each.lease) }
         return kept
@@ -131,6 +138,10 @@ extension ClientSession {
                 let rest = ByteRange(max(range.start, stream.down.front), range.end)
                 unsafe stream.down.write(at: rest.start, copy.bytes(rest))
                 _ = stream.down.commit(rest)
+            }
+            // Not checked yet: it counts once the rest of the piece is here.
+            if Block.index(of: kept.piece.start) == copy.block, !kept.piece.isEmpty {
+                unsafe stream.down.write(at: kept.piece.start, copy.bytes(kept.piece))
             }
         }
         kept.lease.doubled = false
