@@ -105,7 +105,7 @@ final class Client: Node {
         program.connecting(far)
         if program.workload.restriction != .none { coverage.restricted += 1 }
         if program.workload.userTimeout != nil { world.count("user-timeout") }
-        program.onMoment = { [weak self] in self?.onMoment($0, program.index) }
+        program.onMoment = { [weak self, index = program.index] in self?.onMoment($0, index) }
         for (at, option) in program.workload.changes {
             world.after(at) { [weak self] in self?.set(option, for: stream) }
         }
