@@ -1,0 +1,273 @@
+import Testing
+
+@testable import KwikCore
+
+private let path = ClientWorld.path
+private let mirrorPath = ClientWorld.mirrorPath
+
+@Suite struct ClientPromotionTests {
+    /// A replica has served a block that matched; the primary is gone.
+    private func orphaned(_ policy: ClientSettings.SilentPrimary, matched: Bool = true) throws -> ClientScene
+    {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: policy))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.data(scene.own, ByteRange(2 * Block.size, lease.range.start))
+        if matched {
+            world.grantCarves(scene.own, of: scene.stream)
+            world.data(lease.channel, lease.range, finished: true)
+        }
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        return scene
+    }
+
+    @Test("Under promote a replica whose blocks matched goes on from the front, with a sum of its own")
+    func promotion() throws {
+        let scene = try orphaned(.promote)
+        let world = scene.world
+        let front = try scene.state.down.front
+        let promoted = Event.promoted(
+            scene.stream, from: ClientWorld.origin, to: ClientWorld.mirror, offset: front)
+        #expect(world.events.contains(promoted))
+        let own = try world.main(mirrorPath)
+        #expect(world.preface(own)?.role == .attach(epoch: 1, received: front))
+        world.receive(own, .window(read: 0, maximum: 65_536))
+        world.data(own, ByteRange(front, front + 5_000))
+        world.receive(own, .fin(base: 0, final: front + 5_000, sum: 0, closed: false))
+        #expect(world.abandoned[own] == .protocolViolation)
+    }
+
+    private func blocks(_ range: ByteRange) -> [ByteRange] {
+        (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
+    }
+
+    @Test("What the promoted server has sent already is not asked of it again, with a tag or without")
+    func promotedCopies() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let tagged = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(tagged.channel, tagged.range, finished: true)
+        world.pass(.milliseconds(20))
+        let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
+        world.data(untagged.channel, untagged.range, finished: true)
+        #expect(try !blocks(untagged.range).contains { try scene.state.down.contains($0) })
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        for block in blocks(tagged.range) + blocks(untagged.range) {
+            #expect(try scene.state.down.contains(block))
+        }
+        #expect(try scene.state.down.front == 2 * Block.size)
+        let own = try world.main(mirrorPath)
+        let isCarved = world.frames(own).contains { frame in
+            guard case .carve(_, let ranges) = frame else { return false }
+            return ranges.contains { (range: ByteRange) in range.overlaps(untagged.range) }
+        }
+        #expect(isCarved)
+    }
+
+    @Test("What the promoted server was asked for goes on, is carved from its own sender and taken as it is")
+    func promotedLeases() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let first = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(first.channel, first.range, finished: true)
+        world.pass(.milliseconds(20))
+        let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
+        let begun = ByteRange(lease.range.start, lease.range.start + 5_000)
+        world.data(lease.channel, begun)
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(world.abandoned[lease.channel] == nil)
+        #expect(try scene.state.down.contains(begun))
+        let own = try world.main(mirrorPath)
+        let isCarved = world.frames(own).contains { frame in
+            guard case .carve(_, let ranges) = frame else { return false }
+            return ranges.contains { (range: ByteRange) in range.intersection(lease.range) == lease.range }
+        }
+        #expect(isCarved)
+        world.data(lease.channel, ByteRange(begun.end, lease.range.end), finished: true)
+        for block in blocks(lease.range) { #expect(try scene.state.down.contains(block)) }
+        #expect(try scene.state.book.duplicated == 0)
+    }
+
+    /// Seeds 4512 and 9927 of the simulation: FIN had another base, and a range ended before it began.
+    @Test(
+        "What the promoted server has brought of the front's block counts", arguments: [1_000, 6_000, 9_000])
+    func promotedAtTheFront(brought: UInt64) throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(lease.channel, lease.range, finished: true)
+        let block = ByteRange.blocks(2, 3)
+        world.data(scene.own, ByteRange(block.start, block.start + 6_000))
+        world.pass(.milliseconds(100), on: [mirrorPath])
+        for other in world.leases(mirrorPath) where !other.range.overlaps(block) {
+            world.data(other.channel, other.range, finished: true)
+        }
+        world.pass(.milliseconds(40), on: [mirrorPath])
+        let asked = try #require(world.leases(mirrorPath).first { $0.range.overlaps(block) })
+        world.data(asked.channel, ByteRange(block.start, block.start + brought))
+        world.pass(.milliseconds(400), on: [mirrorPath])
+        let own = try world.main(mirrorPath)
+        guard case .attach(_, let received)? = world.preface(own)?.role else {
+            Issue.record("nobody was promoted")
+            return
+        }
+        #expect(received == block.start + max(brought, 6_000))
+        #expect(try scene.state.down.sumBase == received)
+    }
+
+    @Test("What the lost primary sent beyond a hole is not fetched again, if the new one's tags are the same")
+    func formerBlocks() throws {
+        for isSame in [true, false] {
+            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let world = scene.world
+            let lease = try scene.mirrorLease()
+            world.grantCarves(scene.own, of: scene.stream)
+            world.data(lease.channel, lease.range, finished: true)
+            let former = ByteRange.blocks(3, 4)
+            try #require(lease.range.start >= former.end)
+            world.data(scene.own, former, lies: !isSame)
+            world.handle(.pathDown(path))
+            world.pass(.milliseconds(250))
+            #expect(try !scene.state.down.contains(former))
+            let own = try world.main(mirrorPath)
+            world.grantCarves(own, of: scene.stream)
+            #expect(try scene.state.down.contains(former) == isSame)
+            world.pass(.milliseconds(20), on: [mirrorPath])
+            let isAsked = world.leases(mirrorPath).contains { $0.range.overlaps(former) }
+            #expect(isAsked == !isSame)
+        }
+    }
+
+    /// Seed 13085 of the simulation: a part of a block was to be leased anew, in vain and without end.
+    @Test("A promoted server's lease of the short last block is given back, and all of it asked for anew")
+    func promotedShortEnd() throws {
+        let final = 40 * Block.size + 3_057
+        let scene = try ClientScene.engaged(
+            ClientSettings(silentPrimary: .promote), produced: final, ended: true)
+        let world = scene.world
+        let first = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(first.channel, first.range, finished: true)
+        world.pass(.milliseconds(20))
+        let last = try #require(world.leases(mirrorPath).first { $0.range.end == final })
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(world.abandoned[last.channel] != nil)
+        let own = try world.main(mirrorPath)
+        world.handle(.channelReset(last.channel, code: 0))
+        world.receive(own, .progress(produced: final + 50_000, ended: false, applicationLimited: false))
+        world.pass(.milliseconds(50))
+        for range in try scene.state.book.primaryOnly.ranges { #expect(range.end % Block.size == 0) }
+    }
+
+    @Test("A lease of the promoted server's that is amid a piece goes on, and its piece is still checked")
+    func promotedAmidPiece() throws {
+        for isSound in [true, false] {
+            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let world = scene.world
+            let first = try scene.mirrorLease()
+            world.grantCarves(scene.own, of: scene.stream)
+            world.data(first.channel, first.range, finished: true)
+            world.pass(.milliseconds(20))
+            let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
+            let range = ByteRange(lease.range.start, lease.range.start + 5_000)
+            var piece = world.pieceBytes(range)
+            if !isSound { piece[200] ^= 1 }
+            world.receive(lease.channel, Array(piece.prefix(1_000)))
+            world.handle(.pathDown(path))
+            world.pass(.milliseconds(250))
+            #expect(world.abandoned[lease.channel] == nil)
+            #expect(try !scene.state.down.contains(range))
+            world.receive(lease.channel, Array(piece.dropFirst(1_000)))
+            #expect(try scene.state.down.contains(range) == isSound)
+            #expect((world.abandoned[lease.channel] != nil) == !isSound)
+            guard isSound else { continue }
+            world.data(lease.channel, ByteRange(range.end, lease.range.end), finished: true)
+            let block = Block.index(of: range.start)
+            #expect(try scene.state.down.contains(.blocks(block, block + 1)))
+        }
+    }
+
+    @Test("While the primary is silent its unfinished bytes are asked of the replica that may take its place")
+    func suspectFront() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(lease.channel, lease.range, finished: true)
+        let front = try scene.state.down.front
+        func asksForFront() -> Bool {
+            world.leases(mirrorPath).contains { $0.range.overlaps(ByteRange(front, front + 1)) }
+        }
+        #expect(!asksForFront())
+        world.pass(.milliseconds(100), on: [mirrorPath])
+        for other in world.leases(mirrorPath) where other.channel != lease.channel {
+            world.data(other.channel, other.range, finished: true)
+        }
+        world.pass(.milliseconds(20), on: [mirrorPath])
+        #expect(try scene.state.primary == ClientWorld.origin)
+        #expect(asksForFront())
+    }
+
+    @Test("The promoted server's FIN ends the stream")
+    func promotedEnd() throws {
+        let scene = try orphaned(.promote)
+        let world = scene.world
+        let front = try scene.state.down.front
+        let produced = try scene.state.progress
+        let own = try world.main(mirrorPath)
+        world.data(own, ByteRange(front, min(produced, front + (1 << 20) - 65_536)))
+        let here = try scene.state.down.front
+        #expect(here > front)
+        var next = here
+        while next < produced {
+            let granted = try #require(world.frames(own).compactMap(\.windowFields).last?.end)
+            let end = min(produced, granted)
+            #expect(end > next)
+            world.data(own, ByteRange(next, end))
+            next = end
+        }
+        world.fin(own, produced, base: front)
+        #expect(world.ends[scene.stream] == [.finished(closed: false)])
+        #expect(world.taken[scene.stream] == GatewayWorld.content(ByteRange(0, produced)))
+    }
+
+    @Test("Under fail, and without a block that matched, nobody is promoted")
+    func noPromotion() throws {
+        for (policy, matched) in [(.fail, true), (.promote, false)] as [(ClientSettings.SilentPrimary, Bool)]
+        {
+            let scene = try orphaned(policy, matched: matched)
+            let world = scene.world
+            #expect(try scene.state.primary == ClientWorld.origin)
+            #expect(world.ends[scene.stream] == nil)
+            world.pass(.seconds(30))
+            #expect(world.ends[scene.stream] == [.aborted(errno: 110)])
+        }
+    }
+
+    @Test("A promoted server's credit is its own, not what the dead primary gave")
+    func promotedCredit() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        world.receive(scene.own, .window(read: 0, maximum: 1 << 20))
+        world.receive(try scene.replica(), .window(read: 0, maximum: 65_536))
+        world.grantCarves(scene.own, of: scene.stream)
+        let lease = try scene.mirrorLease()
+        world.data(lease.channel, lease.range, finished: true)
+        world.write(scene.stream, 60_000)
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        let own = try world.main(mirrorPath)
+        world.receive(own, .window(read: 0, maximum: 20_000))
+        #expect(try scene.state.upMaximum == 65_536)
+        world.write(scene.stream, 100_000)
+        world.pull(mirrorPath)
+        #expect(world.upstream(own).last?.end == 65_536)
+    }
+}
