@@ -14,6 +14,8 @@ struct InlineBytes: Hashable, Sendable {
 
     static let capacity = 32
 
+    init() {}
+
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count <= Self.capacity else { return nil }
         count = bytes.count
@@ -52,6 +54,13 @@ public struct SocketAddressBytes: Hashable, Sendable {
     public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         unsafe storage.withBytes(body)
     }
+
+    /// Whether packets to it are IPv4's: those to a mapped address are (RFC 4291 §2.5.5.2).
+    var isIPv4: Bool {
+        let bytes = bytes
+        guard bytes.count == 28 else { return true }
+        return bytes[8..<18].allSatisfy { $0 == 0 } && bytes[18] == 0xff && bytes[19] == 0xff
+    }
 }
 
 /// A QUIC connection id (RFC 9000 §5.1), 0 ... 20 bytes, held in place.
@@ -61,6 +70,11 @@ public struct ConnectionID: Hashable, Sendable, CustomStringConvertible {
     /// Bytes in every id that this module makes: those of a UInt64.
     public static let ownLength = 8
     public static let maximumLength = 20
+
+    /// The id of no bytes.
+    static let none = ConnectionID(storage: InlineBytes())
+
+    private init(storage: InlineBytes) { self.storage = storage }
 
     public init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count <= Self.maximumLength, let storage = unsafe InlineBytes(bytes) else { return nil }

@@ -38,7 +38,9 @@ extension QUICConnection {
         }
         if status != 0 { throw end(status) }
         received += UInt64(datagrams.count)
+        unsafe takeProbes(datagrams, segment, from: remote)
         guard state.news != before else { return false }
+        mtu.heard()
         let silence = now - heardAt
         heardAt = now
         if silence > Self.longSilence { try probeAgain(now) }
@@ -70,11 +72,14 @@ extension QUICConnection {
     /// past.
     public var deadline: Instant? {
         if ended != nil || closeSent { return nil }
-        if heldBack != nil || !state.deferred.isEmpty { return Instant(nanoseconds: 0) }
-        let expiry = unsafe ngtcp2_conn_get_expiry(native)
-        let due = expiry == .max ? nil : Instant(nanoseconds: expiry)
-        guard let pacedUntil else { return due }
-        return due.map { min($0, pacedUntil) } ?? pacedUntil
+        if heldBack != nil || !state.deferred.isEmpty || !probesHeard.isEmpty {
+            return Instant(nanoseconds: 0)
+        }
+        // The largest value of the clock's is the library's "never".
+        var due = Instant(nanoseconds: unsafe ngtcp2_conn_get_expiry(native))
+        if let pacedUntil { due = min(due, pacedUntil) }
+        if let probe = mtu.deadline { due = min(due, probe) }
+        return due.nanoseconds == .max ? nil : due
     }
 
     /// Loss detection, acknowledgements, idle and handshake timeouts. Call `write` after it.
@@ -84,6 +89,9 @@ extension QUICConnection {
         guard unsafe ngtcp2_conn_get_expiry(native) <= now.nanoseconds else { return }
         let status = unsafe ngtcp2_conn_handle_expiry(native, now.nanoseconds)
         if status != 0 { throw end(status) }
+        var stat = ngtcp2_conn_stat()
+        unsafe kwik_get_conn_stat(native, &stat)
+        mtu.silent(timeouts: stat.pto_count)
     }
 
     /// Fills `buffer` with as many datagrams of one size as congestion control, pacing, flow control and
@@ -97,7 +105,7 @@ extension QUICConnection {
         var batch = Batch(local: local, remote: remote)
         if closeSent { return batch }
         try checkAlive()
-        guard let base = buffer.baseAddress, buffer.count >= largestDatagram else {
+        guard let base = buffer.baseAddress, buffer.count >= mtu.most else {
             preconditionFailure("a buffer smaller than a datagram")
         }
         guard limit > 0 else { return batch }
@@ -107,13 +115,13 @@ extension QUICConnection {
             batch.append(held.datagram.count, ecn: held.ecn)
             return batch
         }
-        let usual = unsafe ngtcp2_conn_get_path_max_tx_udp_payload_size(native)
+        let usual = mtu.payload
         let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch)
         let most = max(1, min(Self.batchCount, quantum / max(usual, 1)))
         let limit = min(limit, paced(usual, now))
         var supply = unsafe StreamSupply(vectors: vectors)
         defer { settle(&supply) }
-        while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= largestDatagram {
+        while batch.count < most, batch.bytes < limit, buffer.count - batch.bytes >= usual {
             var info = ngtcp2_pkt_info()
             let length = try unsafe writeDatagram(base + batch.bytes, &info, &supply, now)
             if length == 0 { break }
@@ -125,12 +133,14 @@ extension QUICConnection {
             }
             (batch.local, batch.remote) = (local, remote)
             batch.append(length, ecn: ecn)
-            // A shorter one ends a batch, and a probe for a larger size goes alone: it may be lost on
-            // purpose.
-            if length < batch.segment || length > usual { break }
+            // A shorter one ends a batch.
+            if length < batch.segment { break }
         }
         if pacer == nil, batch.count > 0 { unsafe ngtcp2_conn_update_pkt_tx_time(native, now.nanoseconds) }
         pacer?.sent(batch.bytes)
+        if batch.count == 0, let probe = nextProbe(now) {
+            batch.append(unsafe probe.write(to: peerID, into: buffer), ecn: 0)
+        }
         return batch
     }
 
@@ -166,7 +176,7 @@ extension QUICConnection {
             if !hasCredit { settle(&supply) } else if supply.isEmpty { replenish(&supply) }
             var taken = -1
             let written = unsafe kwik_writev_stream(
-                native, path, &info, bytes, largestDatagram, &taken, supply.flags, supply.id, supply.next,
+                native, path, &info, bytes, mtu.payload, &taken, supply.flags, supply.id, supply.next,
                 supply.count, now.nanoseconds)
             if taken >= 0 { supply.took(taken) }
             if written >= 0 {
@@ -195,7 +205,7 @@ extension QUICConnection {
         guard let stream = state.nextReady() else { return }
         let isShared = state.isShared(stream)
         supply.take(
-            stream, capacity: Self.vectorCount, limit: isShared ? largestDatagram : Self.largestBatch,
+            stream, capacity: Self.vectorCount, limit: isShared ? mtu.payload : Self.largestBatch,
             isShared: isShared)
     }
 
@@ -220,6 +230,7 @@ extension QUICConnection {
         else { return false }
         self.remote = remote
         self.local = local
+        mtu.begin()
         return true
     }
 

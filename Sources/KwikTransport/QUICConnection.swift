@@ -27,7 +27,9 @@ public final class QUICConnection {
     /// libngtcp2's code behind `ended`, for CONNECTION_CLOSE.
     var endCode: Int32 = 0
     var closeSent = false
-    let largestDatagram: Int
+    var mtu: PathMTUDiscovery
+    /// Probes of the peer's to answer.
+    var probesHeard: [PathMTUProbe] = []
     /// Payload bytes of the datagrams that `receive` was given.
     var received: UInt64 = 0
     /// When `receive` last had news.
@@ -117,7 +119,7 @@ public final class QUICConnection {
     ) throws(TransportError) -> OpaquePointer {
         var made: OpaquePointer?
         var callbacks = Callbacks.table(server: state.isServer)
-        var (library, parameters) = unsafe settings.native(now)
+        var (library, parameters) = unsafe settings.native(payload: settings.discovery(to: remote).most, now)
         let user = unsafe Unmanaged.passUnretained(state).toOpaque()
         let status = unsafe withPath(local, remote) { path in
             unsafe maker(&made, path, &callbacks, &library, &parameters, user)
@@ -138,7 +140,8 @@ public final class QUICConnection {
         self.session = session
         self.local = local
         self.remote = remote
-        largestDatagram = settings.maximumUDPPayload
+        let token = unsafe Cryptography.random(8).withUnsafeBytes { unsafe $0.loadUnaligned(as: UInt64.self) }
+        mtu = settings.discovery(to: remote, token: token)
         pacer = settings.congestionControl == .cubic ? Pacer() : nil
         unsafe path = .allocate(capacity: 1)
         unsafe ngtcp2_path_storage_zero(path)
@@ -184,14 +187,17 @@ public final class QUICConnection {
 
 extension TransportSettings {
     /// The fields that differ from the library's defaults.
-    func native(_ now: Instant) -> (ngtcp2_settings, ngtcp2_transport_params) {
+    func native(payload: Int, _ now: Instant) -> (ngtcp2_settings, ngtcp2_transport_params) {
         var settings = unsafe ngtcp2_settings()
         unsafe kwik_settings_default(&settings)
         unsafe settings.cc_algo = congestionControl == .cubic ? NGTCP2_CC_ALGO_CUBIC : NGTCP2_CC_ALGO_BBR2
         unsafe settings.initial_ts = now.nanoseconds
         unsafe settings.initial_rtt = UInt64(initialRoundTrip.nanoseconds)
         unsafe settings.handshake_timeout = UInt64(handshakeTimeout.nanoseconds)
-        unsafe settings.max_tx_udp_payload_size = maximumUDPPayload
+        unsafe settings.max_tx_udp_payload_size = payload
+        // `PathMTUDiscovery` shapes: each write gets as much room as a datagram may have.
+        unsafe settings.no_tx_udp_payload_size_shaping = 1
+        unsafe settings.no_pmtud = 1
         unsafe settings.ack_thresh = acknowledgementThreshold
         var parameters = unsafe ngtcp2_transport_params()
         unsafe kwik_transport_params_default(&parameters)

@@ -29,11 +29,9 @@ public struct TransportSettings: Sendable {
     /// the round trip. RFC 9000 §13.2.2 says two and allows more: it costs both ends a datagram, and the
     /// library's HyStart, which looks at eight samples a round, took jitter for a queue at 16 datagrams.
     public var acknowledgementThreshold = 8
-    /// Upper bound, in bytes, of the UDP payloads that are sent: 1,200 ... 65,507. A connection begins with
-    /// 1,200 and probes upwards (RFC 8899) to the largest of the library's steps (1,232, 1,342, 1,406,
-    /// 1,444) that the path carries and this bound admits; a larger bound changes only the size of the
-    /// probes' buffers.
-    public var maximumUDPPayload = 1_452
+    /// Upper bound, in bytes, of the IP packets that are sent: 1,280 ... 65,535. A connection begins with
+    /// payloads of 1,200 and probes for this and the common sizes below it (RFC 8899).
+    public var maximumMTU = 1_500
     /// Assumed until measured (RFC 9002 §6.2.2).
     public var initialRoundTrip: Interval = .milliseconds(333)
 
@@ -42,10 +40,15 @@ public struct TransportSettings: Sendable {
 
     public init() {}
 
+    /// For a path to `remote`.
+    func discovery(to remote: SocketAddressBytes, token: UInt64 = 0) -> PathMTUDiscovery {
+        PathMTUDiscovery(mtu: maximumMTU, headers: PathMTUDiscovery.headers(to: remote), token: token)
+    }
+
     func check() throws(TransportError) {
         let wrong: String? =
-            if !(1_200...65_507).contains(maximumUDPPayload) {
-                "maximumUDPPayload \(maximumUDPPayload) is outside 1200...65507"
+            if !(1_280...65_535).contains(maximumMTU) {
+                "maximumMTU \(maximumMTU) is outside 1280...65535"
             } else if !(0..<16_384).contains(maximumAckDelay.milliseconds) {
                 "maximumAckDelay is outside 0..<16384 ms"
             } else if idleTimeout < .zero || handshakeTimeout <= .zero || initialRoundTrip <= .zero {

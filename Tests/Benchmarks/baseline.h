@@ -13,7 +13,7 @@
 // As Kwik's TransportSettings.
 #define CONNECTION_WINDOW (64u << 20)
 #define STREAM_WINDOW (24u << 20)
-#define MAXIMAL_PAYLOAD 1452
+#define MAXIMAL_PAYLOAD 1472
 #define ACKNOWLEDGEMENT_THRESHOLD 8
 
 struct quic {

@@ -172,6 +172,8 @@ static void defaults(ngtcp2_settings *settings, ngtcp2_transport_params *paramet
     settings->cc_algo = NGTCP2_CC_ALGO_CUBIC;
     settings->initial_ts = quic_now();
     settings->max_tx_udp_payload_size = MAXIMAL_PAYLOAD;
+    settings->no_tx_udp_payload_size_shaping = 1;
+    settings->no_pmtud = 1;
     settings->ack_thresh = ACKNOWLEDGEMENT_THRESHOLD;
     ngtcp2_transport_params_default(parameters);
     parameters->initial_max_data = CONNECTION_WINDOW;

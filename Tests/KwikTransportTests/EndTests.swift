@@ -162,7 +162,7 @@ import Testing
         #expect(sample.srtt >= .milliseconds(20) && sample.srtt < .milliseconds(30))
         #expect(sample.probeTimeout > sample.srtt)
         #expect(sample.congestionWindow > 10_000 && sample.inFlight > 0)
-        #expect(sample.inFlight <= sample.congestionWindow + 1_452)
+        #expect(sample.inFlight <= sample.congestionWindow + 1_472)
     }
 }
 

@@ -181,7 +181,7 @@ import Testing
 
     @Test func `settings out of their range are refused`() throws {
         var small = TransportSettings()
-        small.maximumUDPPayload = 1_199
+        small.maximumMTU = 1_279
         #expect(throws: TransportError.self) { try Pair(settings: small) }
         var slow = TransportSettings()
         slow.maximumAckDelay = .seconds(17)

@@ -26,7 +26,7 @@ import Testing
         try pair.run(for: .milliseconds(400))
         let window = Int(max(before, server.sample.congestionWindow))
         // A millisecond of twice the window in a round trip of 20, and the datagram that exceeds it.
-        let most = window / 10 + server.largestDatagram
+        let most = window / 10 + server.mtu.payload
         #expect(pair.server.sent.count > 100)
         #expect(pair.server.sent.values.allSatisfy { $0 <= most })
     }

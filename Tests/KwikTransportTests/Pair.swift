@@ -24,6 +24,8 @@ struct Weather {
     var duplication = 0
     /// Held up for another delay.
     var reordering = 0
+    /// UDP payload bytes of the largest datagrams that come through.
+    var largest = Int.max
 }
 
 /// One end and what it was told.
@@ -184,6 +186,7 @@ final class Pair {
     }
 
     func inject(_ bytes: [UInt8], toServer: Bool, ecn: UInt8 = 0) {
+        if bytes.count > weather.largest { return }
         for _ in 0..<(chance.percent(weather.duplication) ? 2 : 1) where !chance.percent(weather.loss) {
             let delay = chance.percent(weather.reordering) ? weather.delay * 2 : weather.delay
             sequence += 1

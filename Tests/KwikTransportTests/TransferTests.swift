@@ -211,11 +211,11 @@ import Testing
         for batch in pair.client.batches {
             #expect(
                 batch.bytes > (batch.count - 1) * batch.segment && batch.bytes <= batch.count * batch.segment)
-            #expect(batch.bytes <= 65_507 && batch.segment <= 1_452)
+            #expect(batch.bytes <= 65_507 && batch.segment <= 1_472)
         }
         #expect(pair.client.batches.contains { $0.count > 8 })
         // The probes for a larger size have passed.
-        #expect(pair.client.batches.last { $0.count > 8 }?.segment == 1_444)
+        #expect(pair.client.batches.last { $0.count > 8 }?.segment == 1_472)
     }
 
     @Test func `the byte limit is passed by less than a datagram`() throws {
@@ -225,7 +225,7 @@ import Testing
         pair.client.batches = []
         _ = try #require(pair.client.connection).transmit(pattern(500_000, salt: 0))
         try #require(try pair.run { pair.server.finished.count == 1 })
-        #expect(pair.client.batches.allSatisfy { $0.bytes < 5_000 + 1_452 })
+        #expect(pair.client.batches.allSatisfy { $0.bytes < 5_000 + 1_472 })
         #expect(pair.client.batches.contains { $0.bytes > 5_000 })
         var buffer = [UInt8](repeating: 0, count: 65_536)
         let batch = try unsafe buffer.withUnsafeMutableBytes {
