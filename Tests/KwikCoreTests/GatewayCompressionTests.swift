@@ -42,12 +42,14 @@ private struct Scene {
         let scene = Scene()
         scene.send(rounds: 20)
         let (ranges, compressed) = try scene.pieces()
-        #expect(compressed == ranges.count - 1)
+        // Those of the first block are short, and sent before the path is full.
+        let first = ranges.filter { $0.end <= Block.size }.count
+        #expect(compressed == ranges.count - first)
         #expect(!scene.world.items(main).compactMap { item in
             if case .data(let header, _) = item { header.isCompressed } else { nil }
         }[0])
         for (before, after) in zip(ranges, ranges.dropFirst()) { #expect(before.end == after.start) }
-        for range in ranges.dropFirst() { #expect(range.count == Block.size) }
+        for range in ranges.dropFirst(first) { #expect(range.count == Block.size) }
         let path = try #require(scene.world.session.report(now: scene.world.now).paths.first)
         #expect(path.compresses && path.sent == ranges.last?.end)
         // A quarter of each.

@@ -208,6 +208,27 @@ private func finSum(_ bytes: [UInt8]) -> UInt64 {
         #expect(world.session.wantsToSend(main.path))
     }
 
+    @Test func firstPiecesOfAnAnswerAreShort() {
+        let world = GatewayWorld()
+        func pieces() -> [Int] {
+            world.items(main).compactMap { if case .data(let header, _) = $0 { header.length } else { nil } }
+        }
+        world.up()
+        world.open(main, one)
+        world.data(main, at: 0, upstream(10))
+        world.give(one, 40_000)
+        world.pull(room: 100_000)
+        let first = [1_200, 1_200, 2_400, 4_800, 6_784, 16_384, 7_232]
+        #expect(pieces() == first)
+        // Another answer; and what comes amid one is no new question.
+        world.data(main, at: 10, upstream(10))
+        world.give(one, 4_000)
+        world.pull(room: 1_000)
+        world.data(main, at: 20, upstream(10))
+        world.pull(room: 100_000)
+        #expect(pieces().dropFirst(first.count) == [1_200, 1_200, 1_600])
+    }
+
     @Test func streamsShareAPathEvenly() {
         let world = GatewayWorld()
         world.up()

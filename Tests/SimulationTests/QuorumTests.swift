@@ -83,7 +83,7 @@ import Testing
     @Test func thirdTakesThePlaceOfOneThatDiesLater() throws {
         for victim in [1, 2, 3] {
             var stage = stage([.honest, .honest, .honest, .honest])
-            stage.faults.append((.milliseconds(2_000), .silence(server: victim)))
+            stage.faults.append((.milliseconds(1_700), .silence(server: victim)))
             let (outcome, program) = try whole(stage)
             #expect(outcome.coverage.quorums <= 2)
             #expect(!program.primaries.contains(ServerID(UInt32(victim))))
@@ -93,7 +93,7 @@ import Testing
     @Test func withoutAThirdTheStreamWaitsForTheOneThatIsBack() throws {
         for victim in [1, 2] {
             var stage = stage()
-            stage.faults.append((.milliseconds(2_000), .silence(server: victim)))
+            stage.faults.append((.milliseconds(1_700), .silence(server: victim)))
             stage.faults.append((.milliseconds(9_000), .wake(server: victim)))
             let (outcome, program) = try whole(stage)
             #expect(outcome.coverage.quorums == 1)

@@ -21,7 +21,7 @@ import Testing
     @Test("Trap 1: what fails a path is silence of packets, not of stream bytes, which loss holds up")
     func lossIsNotDeath() throws {
         var link = LinkTraits.of(megabits: 4, roundTrip: 80)
-        link.loss = 0.05
+        link.loss = 0.08
         let stage = Stage(characters: [.honest], link: link, size: 1_500_000)
         let outcome = stage.play()
         let program = try check(outcome)

@@ -105,7 +105,10 @@ extension GatewaySession {
         let stream = part.stream
         guard let own = stream.own else { return 0 }
         if stream.windowDelayed { sendWindow(stream) }
-        let sent = send(range, on: own, of: part, room: room)
+        // A piece counts once it is whole: the first ones of an answer are short, as the congestion window
+        // may not have room for a long one.
+        let answered = range.start < stream.answer ? UInt64.max : range.start - stream.answer
+        let sent = send(range, on: own, of: part, room: Int(min(UInt64(room), answered)))
         stream.next = stream.window.nextOwn(from: range.start + sent.plain)
         if stream.next >= stream.window.produced, !stream.window.ended, !stream.saidLimited {
             sendProgress(stream, applicationLimited: true)

@@ -51,6 +51,8 @@ final class GatewayStream {
     var window: SendWindow
     /// What the own sender sends next.
     var next: UInt64 = 0
+    /// Where what answers the client's last bytes begins.
+    var answer: UInt64 = 0
     /// Blocks left to other servers, and their names.
     var delegated: [(ranges: [ByteRange], server: [UInt8])] = []
     /// The backend failed: RESET takes FIN's place.

@@ -40,6 +40,7 @@ extension GatewaySession {
         let before = stream.reassembler.front
         let added = stream.reassembler.commit(ByteRange(piece.header.offset, piece.at))
         guard stream.reassembler.front > before else { return added }
+        if stream.next >= stream.window.produced { stream.answer = stream.next }
         if stream.isDeaf { stream.reassembler.consume(stream.reassembler.unread) }
         tellDelivery(stream)
         updateWindow(stream)
