@@ -313,6 +313,7 @@ public final class Endpoint {
 
     private func send(_ bytes: UnsafeRawBufferPointer, _ batch: Batch, _ link: PathLink) {
         shaper?.spend(batch.bytes)
+        link.follow(batch.remote)
         let result = unsafe link.socket.send(
             bytes, segment: batch.segment, to: link.remote, ecn: batch.ecn, from: link.local)
         guard case .wouldBlock(let sent) = result,

@@ -7,7 +7,9 @@ public import KwikTransport
 public final class PathLink {
     public let id: PathID
     public let connection: QUICConnection
-    public let remote: SocketAddress
+    /// Where datagrams go. A client's NAT may give it another port (RFC 9000 §9.3).
+    public private(set) var remote: SocketAddress
+    private var remoteBytes: SocketAddressBytes?
     public let local: SocketAddress
     let socket: UDPSocket
     /// Messages on the control stream but probes, which are answered here.
@@ -62,6 +64,14 @@ public final class PathLink {
         self.remote = remote
         self.isClient = isClient
         self.endpoint = endpoint
+    }
+
+    /// The batch to be sent goes there.
+    func follow(_ bytes: SocketAddressBytes) {
+        if bytes == remoteBytes { return }
+        defer { remoteBytes = bytes }
+        guard remoteBytes != nil else { return }
+        if let moved = unsafe bytes.withBytes({ unsafe SocketAddress(raw: $0) }) { remote = moved }
     }
 
     // MARK: Control
