@@ -71,11 +71,10 @@ class Rebinding(unittest.TestCase):
         def received():
             return sum(path["received"] for path in paths_of(self.lab.status()))
 
-        wait_until(self.path_ids, "a path")
-        before = self.path_ids()
         curl = self.lab.start(["curl", "-sS", "--fail", "-o", self.lab.directory / "got",
                                self.lab.url("file")])
         wait_until(lambda: received() > SIZE / 4, "a quarter of the file")
+        before = self.path_ids()
         self.nat.rebind()
         at = received()
         begun = time.monotonic()
