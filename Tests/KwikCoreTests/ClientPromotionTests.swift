@@ -238,6 +238,33 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(world.taken[scene.stream] == GatewayWorld.content(ByteRange(0, produced)))
     }
 
+    /// Seeds 35401 and 40616 of the simulation: the path died with the attach, or with what answered it.
+    @Test("A promoted server sums from the first attach that it gets", arguments: [true, false])
+    func promotedSum(getsTheFirst: Bool) throws {
+        let scene = try orphaned(.promote)
+        let world = scene.world
+        let front = try scene.state.down.front
+        let own = try world.main(mirrorPath)
+        world.data(own, ByteRange(front, front + 5_000))
+        let here = try scene.state.down.front
+        #expect(here > front)
+        world.handle(.pathDown(mirrorPath))
+        let again = PathID(9)
+        world.up(again, ClientWorld.mirror, .replica)
+        let next = try world.main(again)
+        #expect(world.preface(next)?.role == .attach(epoch: 2, received: here))
+        world.receive(next, .window(read: 0, maximum: 65_536))
+        let final = try scene.state.progress
+        var at = here
+        while at < final {
+            let granted = try #require(world.frames(next).compactMap(\.windowFields).last?.end)
+            world.data(next, ByteRange(at, min(final, granted)))
+            at = min(final, granted)
+        }
+        world.fin(next, final, base: getsTheFirst ? front : here)
+        #expect(world.ends[scene.stream] == [.finished(closed: false)])
+    }
+
     @Test("Under fail, and without a block that matched, nobody is promoted")
     func noPromotion() throws {
         for (policy, matched) in [(.fail, true), (.promote, false)] as [(ClientSettings.SilentPrimary, Bool)]

@@ -40,7 +40,7 @@ private final class Sink {
 
     var front: UInt64 { reassembler.front }
     var highest: UInt64 { reassembler.highest }
-    var sum: UInt64 { reassembler.sumToFront }
+    var sum: UInt64? { reassembler.sumToFront(from: reassembler.sumBase) }
     var memory: Int { reassembler.memory }
 
     func write(_ offset: UInt64, _ bytes: [UInt8]) {
@@ -53,6 +53,7 @@ private final class Sink {
         return reassembler.commit(ByteRange(offset, offset + UInt64(bytes.count)))
     }
 
+    func leaveOut(_ range: ByteRange) -> Bool { reassembler.leaveOut(range) }
     func adopt(_ copy: BlockCopy) -> UInt64 { reassembler.adopt(copy) }
     func contains(_ range: ByteRange) -> Bool { reassembler.contains(range) }
 
@@ -101,6 +102,63 @@ private func content(_ range: ByteRange) -> [UInt8] { GatewayWorld.content(range
             model.read += taken
         }
         #expect(sink.sum == GatewayChecks.fin(ByteRange(base, model.front), model.content))
+    }
+
+    @Test("A sum may begin at several offsets")
+    func severalSums() {
+        let sink = Sink()
+        let all = ByteRange(0, 3 * Block.size + 70)
+        func put(to end: UInt64) {
+            while sink.front < end {
+                let piece = ByteRange(sink.front, min(end, Block.roundDown(sink.front) + Block.size))
+                #expect(sink.put(piece.start, content(piece)) == piece.count)
+            }
+        }
+        put(to: 5_000)
+        sink.reassembler.beginSum()
+        put(to: Block.size + 100)
+        sink.reassembler.beginAnotherSum()
+        sink.reassembler.beginAnotherSum()
+        put(to: all.end)
+        for base in [5_000, Block.size + 100] {
+            let sum = GatewayChecks.fin(ByteRange(base, all.end), content)
+            #expect(sink.reassembler.sumToFront(from: base) == sum)
+        }
+        #expect(sink.reassembler.sumToFront(from: 0) == nil)
+    }
+
+    /// Seeds 44305 and 58997 of the simulation.
+    @Test("Blocks can be left out of the sum before they come, amid them, and when they are here already")
+    func leftOut() {
+        for late in [0, 100, Block.size, Block.size + 100, 2 * Block.size] {
+            let sink = Sink()
+            sink.reassembler.settleSum(below: 0)
+            let skipped = ByteRange.blocks(1, 3)
+            let end = 4 * Block.size
+            while sink.front < end {
+                if sink.front == Block.size + late { #expect(sink.leaveOut(skipped)) }
+                let next = Block.roundDown(sink.front) + Block.size
+                let stop = Block.size + late
+                let piece = ByteRange(sink.front, stop > sink.front ? min(next, stop) : next)
+                #expect(sink.put(piece.start, content(piece)) == piece.count)
+                sink.reassembler.consume(sink.front - sink.reassembler.read)
+            }
+            let sum =
+                GatewayChecks.fin(ByteRange(0, Block.size), content)
+                &+ GatewayChecks.fin(.blocks(3, 4), content)
+            #expect(sink.sum == sum)
+            #expect(!sink.leaveOut(ByteRange(5 * Block.size, 5 * Block.size + 1)))
+        }
+    }
+
+    @Test("A block that can't be left out any more stays in the sum")
+    func settledSum() {
+        let sink = Sink()
+        sink.reassembler.settleSum(below: 0)
+        #expect(sink.put(0, content(.blocks(0, 1))) == Block.size)
+        sink.reassembler.settleSum(below: Block.size)
+        #expect(sink.leaveOut(.blocks(0, 1)))
+        #expect(sink.sum == GatewayChecks.fin(.blocks(0, 1), content))
     }
 
     @Test("What was written and never committed is not shown, and may be written anew")

@@ -28,6 +28,18 @@ import Testing
         #expect(world.ends[StreamID(1)] == [.finished(closed: false)])
     }
 
+    /// Seed 38561 of the simulation: it was attached to the other stream of that number.
+    @Test("1.1 such a stream ends when another process serves in the place of the one that opened it")
+    func primaryRestarts() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.preface(channel(1), .serverStream)
+        #expect(world.call { world.session.accept(StreamID(1), now: world.now, into: &$0) })
+        world.up(PathID(9), resumed: false)
+        #expect(world.ends[StreamID(1)] == [.aborted(errno: 104)])
+        #expect(world.ends[scene.stream] == nil)
+    }
+
     @Test("1.1 the gateway's end of it: offered, taken, refused")
     func gatewayOpens() throws {
         let world = GatewayWorld()

@@ -349,12 +349,12 @@ extension ClientSession {
         let server = names.server(called: name)
         for range in ranges {
             // Told again on a channel that was attached after it.
-            if range.end <= stream.down.front || stream.delegations.contains(where: { $0.range == range }) {
-                continue
-            }
+            if stream.delegations.contains(where: { $0.range == range }) { continue }
             guard range.end <= stream.granted, stream.delegations.count < ClientLimit.delegations,
                 stream.down.leaveOut(range)
             else { throw .badRange }
+            // By another of the primary's paths its blocks may have come sooner than this.
+            if range.end <= stream.down.front { continue }
             stream.delegations.append(Delegation(server: server, range: range, now: now))
             stream.book.claims.insert(range)
         }

@@ -28,9 +28,10 @@ extension ClientSession {
                 guard stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
                 assignPrimary(stream, now: now)
             case .open:
-                guard stream.primary == traits.server, !stream.isSettled, stream.allows(path),
-                    stream.own.flatMap({ self.path($0.path) }) == nil
-                else { continue }
+                guard stream.primary == traits.server, !stream.isSettled, stream.allows(path) else { continue }
+                // Another process may open a stream of the same number.
+                let isTaken = !traits.resumed && stream.isServers
+                guard isTaken || stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
                 if traits.resumed {
                     reattach(stream, to: path, now: now)
                 } else if !replacePrimary(stream, now: now), !loseLead(stream, now: now) {
@@ -214,6 +215,9 @@ extension ClientSession {
             return
         }
         stream.silentSince = nil
+        // A server that takes another's place sums from the first attach that it gets.
+        if stream.isPromoted { stream.down.beginAnotherSum() }
+        stream.quorum?.lead.copy.beginAnotherSum()
         // What was measured so far was another path.
         if stream.trial != nil {
             stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3))

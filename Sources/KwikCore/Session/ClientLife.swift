@@ -131,7 +131,7 @@ extension ClientSession {
         }
         guard !stream.downDone || stream.deaf else { return }
         if let fin = stream.fin, stream.down.front == fin.final {
-            guard stream.down.sumToFront == fin.sum else {
+            guard stream.down.sumToFront(from: fin.base) == fin.sum else {
                 event(.integrityFailure(stream.id, offset: fin.final))
                 abort(stream, errno: ErrorNumber.connectionReset)
                 return

@@ -59,6 +59,7 @@ extension ClientSession {
         if let before { keepFormerPrimary(before, .pathDown, of: stream) }
         stream.primaryReceived = part.received
         stream.primary = part.server
+        stream.isPromoted = true
         stream.fin = nil
         stream.resetAt = nil
         stream.progress = max(part.progress, stream.down.front)

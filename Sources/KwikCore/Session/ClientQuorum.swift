@@ -155,6 +155,7 @@ extension ClientSession {
             return
         }
         quorum.aloneSince = nil
+        second.copy.beginAnotherSum()
         let channel = openChannel(on: path, stream: stream, use: .second)
         stream.parts[index].channel = channel
         stream.parts[index].upSent = stream.parts[index].upAcknowledged
@@ -305,7 +306,7 @@ extension ClientSession {
     func takeEnd(
         _ fin: ClientStream.Fin, of member: Quorum.Member, _ stream: ClientStream, now: Instant
     ) throws(WireError) {
-        guard fin.base == member.copy.sumBase, fin.final >= member.copy.highest else { throw .badRange }
+        guard member.copy.sumToFront(from: fin.base) != nil, fin.final >= member.copy.highest else { throw .badRange }
         // Said again on a channel that was attached after it.
         if let before = member.fin, before.final != fin.final || before.sum != fin.sum { throw .badRange }
         member.fin = fin
@@ -356,13 +357,16 @@ extension ClientSession {
             return
         }
         if let one = lead.fin, let other = second.fin, stream.down.front == one.final {
-            guard lead.copy.sumToFront == one.sum, second.copy.sumToFront == other.sum else {
+            guard lead.copy.sumToFront(from: one.base) == one.sum,
+                second.copy.sumToFront(from: other.base) == other.sum,
+                let sum = stream.down.sumToFront(from: stream.down.sumBase)
+            else {
                 event(.integrityFailure(stream.id, offset: one.final))
                 abort(stream, errno: ErrorNumber.connectionReset)
                 return
             }
             stream.fin = ClientStream.Fin(
-                base: stream.down.sumBase, final: one.final, sum: stream.down.sumToFront,
+                base: stream.down.sumBase, final: one.final, sum: sum,
                 closed: one.closed && other.closed)
             stream.progress = one.final
             stream.progressEnded = true

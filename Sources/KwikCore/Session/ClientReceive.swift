@@ -138,15 +138,17 @@ extension ClientSession {
     private func takeTrusted(
         _ range: ByteRange, on channel: ClientChannel, of stream: ClientStream, now: Instant
     ) {
+        if case .own = channel.use {
+            stream.ownHighest = max(stream.ownHighest, range.end)
+            stream.down.settleSum(below: stream.ownHighest)
+        }
         let added = stream.down.commit(range)
         stream.primaryReceived += range.count
         stream.book.duplicated += range.count - added
         switch channel.use {
-        case .own:
-            stream.ownHighest = max(stream.ownHighest, range.end)
         case .lease:
             progressed(stream.book.lease(on: channel.id), by: range.count, of: stream, now: now)
-        case .side, .replica, .second, .foreign, .offer, .waiting, .contribution:
+        case .own, .side, .replica, .second, .foreign, .offer, .waiting, .contribution:
             break
         }
         // A primary that sends what it let be carved leaves copies and tags behind, too.
@@ -218,7 +220,7 @@ extension ClientSession {
                 try takeEnd(fin, of: lead, stream, now: now)
                 return
             }
-            guard base == stream.down.sumBase, final >= max(stream.down.highest, stream.progress),
+            guard stream.down.sumToFront(from: base) != nil, final >= max(stream.down.highest, stream.progress),
                 final == stream.final ?? final
             else { throw .badRange }
             // Said again on a channel that was attached after it.

@@ -21,6 +21,8 @@ final class ClientStream {
 
     /// The server whose bytes are the truth; fixed when the stream is opened, changed by promotion alone.
     var primary: ServerID?
+    /// It took another's place.
+    var isPromoted = false
     /// Carries the primary's own DATA, and what we tell the primary; nil while it can't be reached.
     var own: ChannelID?
     /// Further channels to the primary, one per path at most: upstream bytes on more than one path.
@@ -193,6 +195,7 @@ final class ClientStream {
         openedAt = now
         up = SendWindow(integrity: integrity, maximum: .max, sumsFromStart: true)
         down = Reassembler(integrity: integrity)
+        down.settleSum(below: 0)
     }
 
     /// Whether the stream may use the path: its program may have bound its socket.

@@ -161,7 +161,7 @@ extension GatewaySession {
         case .open, .done: return
         case .ending(let final, let sum, let closed):
             guard stream.reassembler.front == final else { return }
-            guard stream.reassembler.sumToFront == sum else {
+            guard stream.reassembler.sumToFront(from: 0) == sum else {
                 event(.integrityFailure(stream.id, offset: final))
                 fail(stream, .integrity)
                 return

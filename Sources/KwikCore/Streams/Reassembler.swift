@@ -20,12 +20,31 @@ public struct Reassembler {
     private var slots: [BlockCopy?]
     private var held = 0
     private let blockSum: (UInt64, UnsafeRawBufferPointer) -> UInt64
-    private var sum: UInt64 = 0
-    /// Where the sum begins, and up to where it goes so far (a block boundary, or the base).
-    public private(set) var sumBase: UInt64 = 0
-    private var summed: UInt64 = 0
-    /// Whole blocks that the sum leaves out, from `summed` on.
+    /// One is enough, but for a sender of which it is not known where it began. All go up to the same block.
+    private var sums: [RunningSum]
+    /// Whole blocks that the sums leave out, from those that they go up to on.
     private var unsummed = RangeSet()
+    /// From here on blocks may still turn out to be left out, which are in the sums already.
+    private var doubtful = UInt64.max
+    /// Those blocks, as they were summed.
+    private var doubted: [(start: UInt64, sum: UInt64)] = []
+    /// Blocks of the largest window.
+    private static let doubtLimit = 1_024
+
+    /// Σ XXH3-64(block, seed = offset) over [`base`, `end`): `end` is a block boundary, or the base.
+    private struct RunningSum {
+        let base: UInt64
+        var end: UInt64
+        var sum: UInt64 = 0
+
+        init(from base: UInt64) {
+            self.base = base
+            end = base
+        }
+    }
+
+    /// Of bases that are kept.
+    private static let sumLimit = 8
 
     /// - Parameter start: what lies below it came otherwise; the sum begins there.
     public init(integrity: Integrity, from start: UInt64 = 0) {
@@ -34,8 +53,7 @@ public struct Reassembler {
         read = start
         front = start
         highest = start
-        sumBase = start
-        summed = start
+        sums = [RunningSum(from: start)]
     }
 
     /// Committed bytes not yet taken by the local socket.
@@ -126,25 +144,38 @@ public struct Reassembler {
     }
 
     private mutating func sumWholeBlocks() {
-        while Block.roundDown(summed) + Block.size <= front {
-            let end = Block.roundDown(summed) + Block.size
-            let range = ByteRange(summed, end)
-            if !unsummed.isEmpty, unsummed.contains(range) {
-                unsummed.remove(range)
-            } else {
-                sum &+= segmentSum(range)
+        while let first = sums.first, Block.roundDown(first.end) + Block.size <= front {
+            let block = ByteRange(Block.roundDown(first.end), Block.roundDown(first.end) + Block.size)
+            let isLeftOut = !unsummed.isEmpty && unsummed.contains(block)
+            if isLeftOut { unsummed.remove(block) }
+            for index in sums.indices {
+                if !isLeftOut { sums[index].sum &+= segmentSum(ByteRange(sums[index].end, block.end)) }
+                sums[index].end = block.end
             }
-            summed = end
+            if !isLeftOut, block.start >= doubtful {
+                if doubted.count == Self.doubtLimit { doubted.removeFirst() }
+                doubted.append((block.start, segmentSum(block)))
+            }
         }
     }
 
-    /// Leaves whole blocks out of the sum. False, and nothing is changed, if `front` has come to them.
+    /// Leaves whole blocks out of the sum, or takes them out of it. False, and nothing is changed, unless they
+    /// are whole.
     public mutating func leaveOut(_ range: ByteRange) -> Bool {
-        guard range.start >= front, range.start % Block.size == 0, range.end % Block.size == 0 else {
-            return false
+        guard range.start % Block.size == 0, range.end % Block.size == 0 else { return false }
+        let rest = ByteRange(max(range.start, Block.roundDown(front)), max(range.end, Block.roundDown(front)))
+        if !rest.isEmpty { unsummed.insert(rest) }
+        for (start, sum) in doubted where range.start <= start && start < range.end {
+            for index in sums.indices where sums[index].base <= start { sums[index].sum &-= sum }
         }
-        unsummed.insert(range)
+        doubted.removeAll { range.start <= $0.start && $0.start < range.end }
         return true
+    }
+
+    /// Blocks below the offset can't be left out any more.
+    public mutating func settleSum(below offset: UInt64) {
+        doubtful = offset
+        if !doubted.isEmpty { doubted.removeAll { $0.start < offset } }
     }
 
     private func segmentSum(_ range: ByteRange) -> UInt64 {
@@ -152,8 +183,14 @@ public struct Reassembler {
         return unsafe blockSum(range.start, copy.bytes(range))
     }
 
-    /// Σ XXH3-64(block, seed = offset) over [`sumBase`, `front`) (protocol.md §6).
-    public var sumToFront: UInt64 { sum &+ segmentSum(ByteRange(min(summed, front), front)) }
+    /// Where a sum begins at the earliest.
+    public var sumBase: UInt64 { sums.first?.base ?? 0 }
+
+    /// Σ XXH3-64(block, seed = offset) over [`base`, `front`) (protocol.md §6); nil: no sum begins there.
+    public func sumToFront(from base: UInt64) -> UInt64? {
+        guard let found = sums.first(where: { $0.base == base }) else { return nil }
+        return found.sum &+ segmentSum(ByteRange(min(found.end, front), front))
+    }
 
     /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere
     /// now. What whole blocks `origin` gave, which is that truth, stay.
@@ -175,10 +212,15 @@ public struct Reassembler {
 
     /// Begins a new sum at `front`.
     public mutating func beginSum() {
-        sumBase = front
-        summed = front
-        sum = 0
+        sums = [RunningSum(from: front)]
         unsummed = RangeSet()
+    }
+
+    /// Begins a further sum at `front`: which of the last few the sender keeps is not known.
+    public mutating func beginAnotherSum() {
+        if sums.last?.base == front { return }
+        if sums.count == Self.sumLimit { sums.removeFirst() }
+        sums.append(RunningSum(from: front))
     }
 
     /// The blocks beyond `front` of which every byte is committed.
