@@ -28,7 +28,8 @@ extension ClientSession {
                 guard stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
                 assignPrimary(stream, now: now)
             case .open:
-                guard stream.primary == traits.server, !stream.isSettled, stream.allows(path) else { continue }
+                guard stream.primary == traits.server, !stream.isSettled, stream.allows(path)
+                else { continue }
                 // Another process may open a stream of the same number.
                 let isTaken = !traits.resumed && stream.isServers
                 guard isTaken || stream.own.flatMap({ self.path($0.path) }) == nil else { continue }

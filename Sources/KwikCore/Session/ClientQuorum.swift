@@ -306,7 +306,9 @@ extension ClientSession {
     func takeEnd(
         _ fin: ClientStream.Fin, of member: Quorum.Member, _ stream: ClientStream, now: Instant
     ) throws(WireError) {
-        guard member.copy.sumToFront(from: fin.base) != nil, fin.final >= member.copy.highest else { throw .badRange }
+        guard member.copy.sumToFront(from: fin.base) != nil, fin.final >= member.copy.highest else {
+            throw .badRange
+        }
         // Said again on a channel that was attached after it.
         if let before = member.fin, before.final != fin.final || before.sum != fin.sum { throw .badRange }
         member.fin = fin

@@ -220,7 +220,8 @@ extension ClientSession {
                 try takeEnd(fin, of: lead, stream, now: now)
                 return
             }
-            guard stream.down.sumToFront(from: base) != nil, final >= max(stream.down.highest, stream.progress),
+            guard stream.down.sumToFront(from: base) != nil,
+                final >= max(stream.down.highest, stream.progress),
                 final == stream.final ?? final
             else { throw .badRange }
             // Said again on a channel that was attached after it.

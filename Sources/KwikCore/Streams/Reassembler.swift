@@ -159,11 +159,12 @@ public struct Reassembler {
         }
     }
 
-    /// Leaves whole blocks out of the sum, or takes them out of it. False, and nothing is changed, unless they
-    /// are whole.
+    /// Leaves whole blocks out of the sums, or takes them out of them. False, and nothing is changed, unless
+    /// they are whole.
     public mutating func leaveOut(_ range: ByteRange) -> Bool {
         guard range.start % Block.size == 0, range.end % Block.size == 0 else { return false }
-        let rest = ByteRange(max(range.start, Block.roundDown(front)), max(range.end, Block.roundDown(front)))
+        let least = Block.roundDown(front)
+        let rest = ByteRange(max(range.start, least), max(range.end, least))
         if !rest.isEmpty { unsummed.insert(rest) }
         for (start, sum) in doubted where range.start <= start && start < range.end {
             for index in sums.indices where sums[index].base <= start { sums[index].sum &-= sum }
