@@ -38,6 +38,31 @@ import Testing
         for range in first.ranges { #expect(!second.overlaps(range)) }
     }
 
+    /// Seed 67590 of the simulation: the path died behind the end, and nobody sent its bytes again.
+    @Test("The channel's end waits for what is on its way on other paths")
+    func endWaits() throws {
+        for dies in [true, false] {
+            let scene = try Self.bulk(20 * Int(Block.size))
+            let world = scene.world
+            world.fin(scene.own, 0)
+            world.pull(Self.second, room: 30_000)
+            let side = try world.main(Self.second)
+            world.handle(.localEnded(scene.stream, closed: true))
+            while world.session.wantsToSend(ClientWorld.path) { world.pull(room: 65_536) }
+            #expect(world.frames(scene.own).contains { $0.isFin })
+            #expect(!world.finished.contains(scene.own) && !world.finished.contains(side))
+            if dies {
+                world.handle(.pathDown(Self.second))
+                while world.session.wantsToSend(ClientWorld.path) { world.pull(room: 65_536) }
+                #expect(pieces(world, scene.own).count == 20 * Block.size)
+            } else {
+                world.receive(scene.own, .window(read: 20 * Block.size, maximum: 8 << 20))
+                #expect(pieces(world, scene.own).count == 18 * Block.size)
+            }
+            #expect(world.finished.contains(scene.own))
+        }
+    }
+
     @Test("A stream that sends little stays on one path")
     func little() throws {
         let scene = try Self.bulk(100_000)

@@ -154,10 +154,11 @@ extension ClientSession {
         }
     }
 
-    /// Both halves said all they had: the channel's own end is what remains.
+    /// Both halves said all they had: the channel's own end is what remains, once nothing can be lost any
+    /// more with another path, which would have to go out by this channel.
     func finishOwn(_ stream: ClientStream) {
         guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished,
-            stream.flights.again.isEmpty
+            stream.flights.areOnly(on: own.path)
         else { return }
         stream.ownFinished = true
         out.append(.finish(own))

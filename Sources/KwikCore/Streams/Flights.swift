@@ -18,6 +18,9 @@ struct Flights {
 
     var isEmpty: Bool { pieces.isEmpty && again.isEmpty }
 
+    /// Whether all that is not acknowledged is on its way on this path.
+    func areOnly(on path: PathID) -> Bool { again.isEmpty && pieces.allSatisfy { $0.path == path } }
+
     mutating func sent(_ range: ByteRange, on path: PathID, due: Instant) {
         again.remove(range)
         if let last = pieces.indices.last, pieces[last].path == path, pieces[last].range.end == range.start,
