@@ -67,6 +67,28 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(isCarved)
     }
 
+    /// Seed 69150 of the simulation: bytes of the new primary's were told to be the old one's.
+    @Test("The promoted server's truth is told to begin with what it had sent already")
+    func promotedFrom() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let tagged = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(tagged.channel, tagged.range, finished: true)
+        world.pass(.milliseconds(20))
+        let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
+        world.data(untagged.channel, untagged.range, finished: true)
+        world.data(scene.own, ByteRange(2 * Block.size, untagged.range.start))
+        let front = try scene.state.down.front
+        #expect(front == untagged.range.start)
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        #expect(try scene.state.down.front == untagged.range.end)
+        let promoted = Event.promoted(
+            scene.stream, from: ClientWorld.origin, to: ClientWorld.mirror, offset: front)
+        #expect(world.events.contains(promoted))
+    }
+
     @Test("What the promoted server was asked for goes on, is carved from its own sender and taken as it is")
     func promotedLeases() throws {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))

@@ -29,10 +29,12 @@ extension ClientSession {
             let before = stream.primary
         else { return false }
         let kept = takeLeases(of: path.server, stream)
+        // From here on the truth is another: what it has sent already is taken over with the place.
+        let offset = stream.down.front
         succeed(stream, by: index, keepsCopies: true, now: now)
         let former = stream.down.wholeBlocks.filter { $0.origin != path.server }
         primaries.insert(path.server)
-        event(.promoted(stream.id, from: before, to: path.server, offset: stream.down.front))
+        event(.promoted(stream.id, from: before, to: path.server, offset: offset))
         stream.down.rebase(to: path.server)
         stream.book.reset()
         for copy in former { stream.book.hold(copy, of: before) }
