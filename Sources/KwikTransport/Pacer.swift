@@ -14,16 +14,19 @@ struct Pacer {
     /// The window doubles in a round trip of slow start; else a fifth more than it, to make use of it all.
     private static let slowStartGain = 2.0
     private static let gain = 1.25
-    /// What leaves back to back: a millisecond's worth, and a few datagrams at least.
+    /// What leaves back to back: a millisecond's worth, and a few datagrams at least; in slow start as many
+    /// as a connection may begin with (RFC 9002 §7.7). 20 KB over 50 Mbit/s and 20 ms: 50 ms and not 53.
     private static let burstTime = 0.001
     private static let leastBurst = 4.0
+    private static let firstBurst = 10.0
     /// Over a shorter round trip acknowledgements come as often as a timer could fire: nothing is paced.
     static let leastRoundTrip = Interval.milliseconds(1)
 
     /// Takes the state of congestion control.
     mutating func fill(window: UInt64, srtt: Interval, isSlowStart: Bool, datagram: Int, now: Instant) {
         rate = Double(window) / max(srtt.seconds, 0.000_001) * (isSlowStart ? Self.slowStartGain : Self.gain)
-        depth = max(rate * Self.burstTime, Self.leastBurst * Double(datagram))
+        let least = isSlowStart ? Self.firstBurst : Self.leastBurst
+        depth = max(rate * Self.burstTime, least * Double(datagram))
         credit = min(credit + rate * max((now - filledAt).seconds, 0), depth)
         filledAt = now
     }

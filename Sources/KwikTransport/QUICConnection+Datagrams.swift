@@ -39,6 +39,7 @@ extension QUICConnection {
         if status != 0 { throw end(status) }
         received += UInt64(datagrams.count)
         unsafe takeProbes(datagrams, segment, from: remote)
+        acknowledging.came((datagrams.count + segment - 1) / segment, now: now)
         guard state.news != before else { return false }
         mtu.heard()
         let silence = now - heardAt
@@ -79,6 +80,7 @@ extension QUICConnection {
         var due = Instant(nanoseconds: unsafe ngtcp2_conn_get_expiry(native))
         if let pacedUntil { due = min(due, pacedUntil) }
         if let probe = mtu.deadline { due = min(due, probe) }
+        if let waited = acknowledging.due { due = min(due, waited) }
         return due.nanoseconds == .max ? nil : due
     }
 
@@ -87,6 +89,7 @@ extension QUICConnection {
         try checkAlive()
         state.deliverDeferred(sink)
         guard unsafe ngtcp2_conn_get_expiry(native) <= now.nanoseconds else { return }
+        acknowledging.stopWaiting()
         let status = unsafe ngtcp2_conn_handle_expiry(native, now.nanoseconds)
         if status != 0 { throw end(status) }
         var stat = ngtcp2_conn_stat()
@@ -115,6 +118,8 @@ extension QUICConnection {
             batch.append(held.datagram.count, ecn: held.ecn)
             return batch
         }
+        if waits(now) { return batch }
+        acknowledging.stopWaiting()
         let usual = mtu.payload
         let quantum = min(unsafe ngtcp2_conn_get_send_quantum(native), Self.largestBatch)
         let most = max(1, min(Self.batchCount, quantum / max(usual, 1)))
@@ -142,6 +147,18 @@ extension QUICConnection {
             batch.append(unsafe probe.write(to: peerID, into: buffer), ecn: 0)
         }
         return batch
+    }
+
+    /// Whether there are only acknowledgements to write, and those wait for more to acknowledge.
+    private func waits(_ now: Instant) -> Bool {
+        guard state.isHandshakeDone, state.unsent == 0, probesHeard.isEmpty, mtu.deadline ?? .never > now
+        else { return false }
+        var stat = ngtcp2_conn_stat()
+        unsafe kwik_get_conn_stat(native, &stat)
+        let srtt = Interval(nanoseconds: Int64(clamping: stat.smoothed_rtt))
+        guard acknowledging.wait(srtt: srtt, now: now) else { return false }
+        pacedUntil = nil
+        return true
     }
 
     /// Bytes that may leave now. With BBR the library paces by the rate that it measured.

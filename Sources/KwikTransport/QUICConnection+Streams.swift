@@ -27,11 +27,13 @@ extension QUICConnection {
     public func reset(_ stream: Int64, code: UInt64) {
         guard let sending = state.stream(stream) else { return }
         state.shut(sending)
+        acknowledging.stopWaiting()
         _ = unsafe ngtcp2_conn_shutdown_stream_write(native, stream, code)
     }
 
     /// STOP_SENDING: what comes on the stream is discarded and no more reported.
     public func stopSending(_ stream: Int64, code: UInt64) {
+        acknowledging.stopWaiting()
         _ = unsafe ngtcp2_conn_shutdown_stream_read(native, stream, code)
     }
 
