@@ -43,11 +43,18 @@ public final class LocalPump {
     private var isClosedTold = false
     /// The session has bytes that were not offered to the socket yet.
     private var isUndelivered = false
+    /// When the socket was read last, and how many short reads are due before it is read on.
+    private var readAt = Instant(nanoseconds: 0)
+    private var shortReads = 0
     /// How the end of file is to be understood, asked when it comes: whether the whole socket is closed.
     public var isClosed: () -> Bool = { false }
 
     /// Bytes read from one socket in one turn, so that others have theirs.
     private static let turnBytes = 1 << 20
+    /// After so long a silence these are read first, twice: a turn goes on with what was not finished once,
+    /// then writes. So what an answer begins with is on its way while the rest is read (0.3 ms for 200 KB).
+    private static let silence = Interval.milliseconds(1)
+    private static let firstBytes = 16 << 10
     private static let brokenPipe: Int32 = 32
 
     public init(stream: StreamID, socket: Socket, driver: SessionDriver) {
@@ -62,6 +69,7 @@ public final class LocalPump {
     /// The socket may have bytes, or the session has room again. `mayHaveEnded`: false where an event has
     /// told that the socket's end has not come.
     public func readable(mayHaveEnded: Bool = true) {
+        let limit = readLimit()
         var moved = 0
         while !stopped, !readDone {
             let result: IOResult
@@ -85,11 +93,20 @@ public final class LocalPump {
                 readDone = true
                 driver.input(.localAborted(stream, errno: errno.code))
             }
-            if moved >= Self.turnBytes {
+            if moved >= limit {
                 driver.endpoint.again(self)
                 return
             }
         }
+    }
+
+    private func readLimit() -> Int {
+        let now = driver.now
+        if now - readAt > Self.silence { shortReads = 2 }
+        readAt = now
+        guard shortReads > 0 else { return Self.turnBytes }
+        shortReads -= 1
+        return Self.firstBytes
     }
 
     /// Something happened to the socket: a close that follows a half-close is told by no read.

@@ -89,6 +89,19 @@ private final class Bench {
         #expect(bench.told == ["1 bytes", "closed"])
     }
 
+    /// A turn of the loop reads on once and then writes to the paths.
+    @Test func whatASilenceEndsWithIsReadInPiecesAtFirst() throws {
+        let bench = try Bench()
+        _ = UnixSocket.send(bench.program, [UInt8](repeating: 1, count: 100_000))
+        var counts: [Int] = []
+        for _ in 0..<3 {
+            let before = bench.told.count
+            bench.pump.readable()
+            counts.append(bench.told.count - before)
+        }
+        #expect(counts == [4, 4, 17])
+    }
+
     @Test func nothingIsToldOfAPumpThatWasStopped() throws {
         let bench = try Bench()
         shutdown(bench.program, Int32(SHUT_WR))
