@@ -38,6 +38,28 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(world.abandoned[own] == .protocolViolation)
     }
 
+    /// On a far path most of it has gone by before the path is suspect.
+    @Test(
+        "A silent primary is replaced 250 ms or 1.5 round trips after the probe that it did not answer",
+        arguments: [(10, 275), (160, 275), (300, 475)] as [(Int64, Int64)])
+    func silence(srtt: Int64, expected: Int64) throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        let lease = try scene.mirrorLease()
+        world.grantCarves(scene.own, of: scene.stream)
+        world.data(lease.channel, lease.range, finished: true)
+        world.sample(path, srtt: .milliseconds(srtt))
+        let last = world.now
+        func isReplaced() -> Bool {
+            world.events.contains { if case .promoted = $0 { true } else { false } }
+        }
+        while !isReplaced(), world.now - last < .seconds(1) {
+            world.pass(.milliseconds(5), on: [mirrorPath])
+        }
+        #expect(world.now - last >= .milliseconds(expected))
+        #expect(world.now - last <= .milliseconds(expected + 10))
+    }
+
     private func blocks(_ range: ByteRange) -> [ByteRange] {
         (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
     }

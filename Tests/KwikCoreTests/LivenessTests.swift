@@ -39,6 +39,7 @@ private final class Path {
         #expect(late > probed + patience && late < probed + patience + .milliseconds(1))
         #expect(path.step(late) == .suspect)
         #expect(path.state == .suspect && path.liveness.suspectSince == late)
+        #expect(path.liveness.silentSince(now: late + every) == late - patience)
         #expect(path.step(late + .milliseconds(24)) == .none)
         #expect(path.deadline == late + every)
         #expect(path.step(late + every) == .probe)
@@ -56,6 +57,7 @@ private final class Path {
         #expect(path.step(late) == .suspect)
         #expect(path.heard(now: late + .milliseconds(200)))
         #expect(path.state == .active && path.liveness.suspectSince == .never)
+        #expect(path.liveness.silentSince(now: late + .milliseconds(200)) == late + .milliseconds(200))
         #expect(!path.heard(now: late + .milliseconds(201)))
         #expect(path.step(late + .milliseconds(202)) == .none)
     }
@@ -96,6 +98,15 @@ private final class Path {
         slow.srtt = .microseconds(100)
         slow.rttVariation = .microseconds(50)
         #expect(Liveness.patience(slow) == .milliseconds(50))
+    }
+
+    @Test("A silence that nobody looked at is no longer than what a path is given")
+    func slept() {
+        let path = Path()
+        _ = path.step(start + every)
+        let late = start + .seconds(40)
+        #expect(path.step(late) == .suspect)
+        #expect(path.liveness.silentSince(now: late) == late - patience)
     }
 
     @Test("A long probe timeout makes failing slower than five seconds")

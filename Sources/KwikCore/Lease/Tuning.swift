@@ -128,8 +128,9 @@ public enum Tuning {
     /// Not one second, as the design has: the probes of a suspect path find a link that is back sooner than
     /// a new path's handshake does (K: 0.91 of the sum over servers, 0.87 with one second).
     static let failAtLeast = Interval.seconds(5)
-    /// All the primary's paths suspect for max(this, PTO): promote. Not two, as the design has: before it was
-    /// suspect a path was silent for about one already (X1000: gaps of 670 ms, 460 so).
+    /// All the primary's paths gone for this: promote; or suspect, and a probe without an answer for this and
+    /// 50 ms, or 1.5·srtt if that is more. The design waits 2·PTO once they are suspect (X1000: gaps of
+    /// 670 ms; 410 with one; 290 so).
     static let promoteAtLeast = Interval.milliseconds(200)
     /// Under `fail` a silent primary ends the stream after this.
     static let failTime = Interval.seconds(30)

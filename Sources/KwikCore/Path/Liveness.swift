@@ -7,6 +7,8 @@ struct Liveness {
     private(set) var state: PathState = .active
     /// When the path last became suspect.
     private(set) var suspectSince = Instant.never
+    /// When the probe was sent whose answer did not come; not before its patience, should we have slept.
+    private var unansweredSince = Instant.never
 
     private(set) var lastHeard: Instant
     /// The probe that waits for an answer.
@@ -28,6 +30,7 @@ struct Liveness {
         guard state == .suspect else { return false }
         state = .active
         suspectSince = .never
+        unansweredSince = .never
         return true
     }
 
@@ -43,6 +46,7 @@ struct Liveness {
             guard now > probe + Self.patience(sample) else { return .none }
             state = .suspect
             suspectSince = now
+            unansweredSince = now - Self.patience(sample)
             probeSent = now
             return .suspect
         case .suspect:
@@ -73,6 +77,9 @@ struct Liveness {
             return .never
         }
     }
+
+    /// Since when there should have been an answer on the way; `now` where none is awaited.
+    func silentSince(now: Instant) -> Instant { min(unansweredSince, now) }
 
     /// max(50 ms, srtt + 4·rttvar + max_ack_delay).
     static func patience(_ sample: PathSample) -> Interval {

@@ -76,7 +76,7 @@ extension ClientSession {
             if let own = stream.own, own.path == id {
                 stream.silentSince = nil
             } else if stream.silentSince != nil, stream.primary == path.server, !stream.isSettled {
-                findPath(stream, now: now)
+                findPath(stream, since: now, now: now)
             }
             if case .waiting = stream.phase { assignPrimary(stream, now: now) }
             // Nor does the time that it needs to be itself again.
@@ -118,26 +118,27 @@ extension ClientSession {
 
     /// Streams whose primary was reached by this path use another one to it; else its silence begins.
     private func findOther(insteadOf gone: ClientPath, now: Instant) {
-        secondLost(on: gone, now: now)
+        let since = gone.liveness.silentSince(now: now)
+        secondLost(on: gone, since: since, now: now)
         for stream in streams where stream.primary == gone.server && !stream.isSettled {
             if let own = stream.own, own.path != gone.id, path(own.path)?.isActive == true { continue }
-            findPath(stream, now: now)
+            findPath(stream, since: since, now: now)
         }
     }
 
-    /// Attaches the stream by a path on which its primary answers.
-    private func findPath(_ stream: ClientStream, now: Instant) {
+    /// Attaches the stream by a path on which its primary answers; none has `since` that time.
+    private func findPath(_ stream: ClientStream, since: Instant, now: Instant) {
         switch stream.phase {
         case .waiting: break
         case .connecting:
-            reopen(stream, now: now)
+            reopen(stream, since: since, now: now)
         case .open, .lingering:
             // What the program left behind, and its FIN, may not have arrived.
             stream.phase = .open
             if let other = stream.primary.flatMap({ activePath(to: $0, for: stream) }) {
                 reattach(stream, to: other, now: now)
             } else if stream.silentSince == nil {
-                stream.silentSince = now
+                stream.silentSince = since
             }
         }
     }
@@ -148,7 +149,7 @@ extension ClientSession {
         else { return false }
         stream.reopened += 1
         switch stream.phase {
-        case .connecting: reopen(stream, now: now)
+        case .connecting: reopen(stream, since: now, now: now)
         case .open:
             guard let path = activePath(to: primary, for: stream) else { return false }
             reattach(stream, to: path, now: now)
@@ -158,13 +159,13 @@ extension ClientSession {
     }
 
     /// Nothing was exchanged yet: another origin can be the primary just as well.
-    private func reopen(_ stream: ClientStream, now: Instant) {
+    private func reopen(_ stream: ClientStream, since: Instant, now: Instant) {
         let before = stream.own
         let hasOther = paths.contains {
             $0.isActive && $0.traits.roles.contains(.origin) && stream.allows($0)
         }
         guard hasOther else {
-            if stream.silentSince == nil { stream.silentSince = now }
+            if stream.silentSince == nil { stream.silentSince = since }
             return
         }
         if let before, channels.removeValue(forKey: before) != nil { out.append(.abandon(before, .none)) }
@@ -178,10 +179,11 @@ extension ClientSession {
         canReplacePrimary(stream) ? toleratedSilence(stream.own) : patience(stream)
     }
 
-    /// How long a server on whose answer a stream depends may be silent, where another can take its place.
+    /// How long a server on whose answer a stream depends may be silent, where another can take its place:
+    /// since the first probe that it did not answer, or since its last path went.
     func toleratedSilence(_ channel: ChannelID?) -> Interval {
-        let timeout = channel.flatMap { path($0.path) }?.sample.probeTimeout ?? .zero
-        return max(Tuning.promoteAtLeast, timeout)
+        guard let path = channel.flatMap({ path($0.path) }) else { return Tuning.promoteAtLeast }
+        return max(Tuning.suspectAtLeast + Tuning.promoteAtLeast, path.sample.srtt * 3 / 2)
     }
 
     /// How long a program waits for a far end that says nothing: its TCP_USER_TIMEOUT, if that is less.

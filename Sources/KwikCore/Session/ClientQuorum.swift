@@ -223,7 +223,7 @@ extension ClientSession {
     // MARK: Paths and time
 
     /// Goes on by another path to the second, else its silence begins.
-    func secondLost(on gone: ClientPath, now: Instant) {
+    func secondLost(on gone: ClientPath, since: Instant, now: Instant) {
         for stream in streams where stream.isContested {
             guard let quorum = stream.quorum, let index = stream.secondPart,
                 stream.parts[index].channel.path == gone.id
@@ -231,7 +231,7 @@ extension ClientSession {
             if let other = activePath(to: gone.server, for: stream) {
                 attachSecond(of: stream, to: other, now: now)
             } else {
-                quorum.aloneSince = quorum.aloneSince ?? now
+                quorum.aloneSince = quorum.aloneSince ?? since
             }
         }
     }
