@@ -24,6 +24,20 @@ import Testing
         #expect(asked(world, range) == range.count)
     }
 
+    @Test("A silent path's server is told of abandoned leases once it answers, and not in the dark")
+    func abandonedInTheDark() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        world.grantCarves(scene.own, of: scene.stream)
+        let leases = world.leases(ClientWorld.mirrorPath).map(\.channel)
+        world.pass(.milliseconds(200), on: [ClientWorld.path])
+        // Those that were late before the path was suspect were said at once.
+        let unsaid = leases.filter { world.abandoned[$0] == nil }
+        #expect(!unsaid.isEmpty && unsaid.allSatisfy { world.session.channels[$0] == nil })
+        world.handle(.heard(ClientWorld.mirrorPath))
+        #expect(unsaid.allSatisfy { world.abandoned[$0] == ErrorCode.none })
+    }
+
     /// How much of the range the primary is asked for.
     private func asked(_ world: ClientWorld, _ range: ByteRange) -> UInt64 {
         var all = RangeSet()

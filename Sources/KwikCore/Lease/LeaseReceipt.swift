@@ -181,9 +181,7 @@ extension ClientSession {
     func giveBack(_ lease: Lease, of stream: ClientStream, abandon: Bool = false) {
         stream.book.remove(lease)
         if let path = path(lease.channel.path) { path.outstanding -= min(lease.missing, path.outstanding) }
-        if abandon, channels.removeValue(forKey: lease.channel) != nil {
-            out.append(.abandon(lease.channel, .none))
-        }
+        if abandon, channels.removeValue(forKey: lease.channel) != nil { self.abandon(lease.channel) }
         // Whoever was doubled by it is on its own again.
         if lease.missing > 0 {
             for other in stream.book.leases where other.range.overlaps(lease.range) { other.doubled = false }

@@ -70,6 +70,8 @@ extension ClientSession {
     func heard(_ id: PathID, now: Instant) {
         guard let path = path(id), path.liveness.heard(now: now) else { return }
         wakeAll()
+        for channel in path.unsaid { out.append(.abandon(channel, .none)) }
+        path.unsaid = []
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
         secondFound(on: path, isNew: false, now: now)
         for stream in streams {
@@ -114,6 +116,17 @@ extension ClientSession {
             }
         }
         path.outstanding = 0
+    }
+
+    /// The channel is of no more use. A silent path's server is told once it answers: what is said into the
+    /// dark is lost, and said again a round trip after that. So long the server would send once more what
+    /// was lost with it.
+    func abandon(_ channel: ChannelID) {
+        if let path = path(channel.path), path.liveness.state == .suspect {
+            path.unsaid.append(channel)
+        } else {
+            out.append(.abandon(channel, .none))
+        }
     }
 
     /// Streams whose primary was reached by this path use another one to it; else its silence begins.
@@ -168,7 +181,7 @@ extension ClientSession {
             if stream.silentSince == nil { stream.silentSince = since }
             return
         }
-        if let before, channels.removeValue(forKey: before) != nil { out.append(.abandon(before, .none)) }
+        if let before, channels.removeValue(forKey: before) != nil { abandon(before) }
         setOwn(nil, of: stream)
         assignPrimary(stream, now: now)
     }
@@ -203,7 +216,7 @@ extension ClientSession {
         if let before = stream.own {
             stream.flights.withdraw(before.path)
             if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
-                out.append(.abandon(before, .none))
+                abandon(before)
             }
         }
         for side in stream.sides where side.path == path.id { dropSide(side, of: stream) }

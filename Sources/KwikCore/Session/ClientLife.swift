@@ -212,12 +212,12 @@ extension ClientSession {
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
         for part in stream.parts where part.ended == nil { close(part, .streamDone) }
         for side in stream.sides where channels.removeValue(forKey: side) != nil {
-            out.append(.abandon(side, .none))
+            abandon(side)
         }
         if let own = stream.own, channels.removeValue(forKey: own) != nil, case .finished = end,
             !stream.ownFinished
         {
-            out.append(.abandon(own, .none))
+            abandon(own)
         }
         event(.streamClosed(stream.id, end, received: stream.down.read, sent: stream.up.produced))
         out.append(.release(stream.id))

@@ -18,6 +18,8 @@ final class ClientPath {
     var lastData: Instant?
     /// Payload bytes of DATA.
     var received: UInt64 = 0
+    /// Channels to abandon once it answers again.
+    var unsaid: [ChannelID] = []
     /// Streams whose own channel is on it.
     var ownStreams = 0
     var sent: UInt64 = 0

@@ -147,7 +147,7 @@ extension ClientSession {
         }
         let before = stream.parts[index].channel
         if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
-            out.append(.abandon(before, .none))
+            abandon(before)
         }
         stream.epoch += 1
         guard stream.epoch <= ClientLimit.reattachments else {
@@ -176,7 +176,7 @@ extension ClientSession {
     func loseLead(_ stream: ClientStream, now: Instant) -> Bool {
         guard stream.isContested, let lead = stream.primary else { return false }
         for side in stream.sides { dropSide(side, of: stream) }
-        if let own = stream.own, channels.removeValue(forKey: own) != nil { out.append(.abandon(own, .none)) }
+        if let own = stream.own, channels.removeValue(forKey: own) != nil { abandon(own) }
         setOwn(nil, of: stream)
         keepFormerPrimary(lead, .failed, of: stream)
         event(.replicaEnded(stream.id, lead, .failed))
@@ -210,7 +210,7 @@ extension ClientSession {
     func close(_ part: ClientStream.Part, _ end: ReplicaEnd) {
         guard let channel = channels.removeValue(forKey: part.channel) else { return }
         guard case .second = channel.use, end != .promoted else {
-            out.append(.abandon(channel.id, .none))
+            abandon(channel.id)
             return
         }
         if !part.finSent {

@@ -173,7 +173,7 @@ extension ClientSession {
     /// The channel is of no more use: what only it had goes out elsewhere.
     func dropSide(_ channel: ChannelID, of stream: ClientStream) {
         stream.sides.removeAll { $0 == channel }
-        if channels.removeValue(forKey: channel) != nil { out.append(.abandon(channel, .none)) }
+        if channels.removeValue(forKey: channel) != nil { abandon(channel) }
         stream.flights.withdraw(channel.path)
         activate(stream)
     }
