@@ -22,6 +22,7 @@ extension QUICConnection {
         let segment = segment ?? datagrams.count
         precondition(segment > 0, "datagrams of no bytes")
         let before = state.news
+        let due = unsafe ngtcp2_conn_get_expiry(native)
         let status = withoutActuallyEscaping(sink) { sink in
             state.sink = sink
             state.gathering = datagrams.count > segment ? gathering : nil
@@ -40,23 +41,27 @@ extension QUICConnection {
         received += UInt64(datagrams.count)
         unsafe takeProbes(datagrams, segment, from: remote)
         acknowledging.came((datagrams.count + segment - 1) / segment, now: now)
-        guard state.news != before else { return false }
+        // What it says may wait for what was lost before; but a packet that is to be acknowledged is the
+        // peer's, and new.
+        guard unsafe state.news != before || ngtcp2_conn_get_expiry(native) < due else { return false }
         mtu.heard()
         let silence = now - heardAt
         heardAt = now
-        if silence > Self.longSilence { try probeAgain(now) }
+        if silence > Self.longSilence { try probeAgain(after: silence, now) }
         return true
     }
 
     /// Sends the probe that is due later (RFC 9002 §6.2) with the next `write`: the silence for which its
     /// timer backed off is over, and what is lost shows only once something newer is acknowledged. Without
     /// this a path stays unused after a blackout for as long as that took, in the worst case.
-    private func probeAgain(_ now: Instant) throws(TransportError) {
+    private func probeAgain(after silence: Interval, _ now: Instant) throws(TransportError) {
         var stat = ngtcp2_conn_stat()
         unsafe kwik_get_conn_stat(native, &stat)
         let timer = stat.loss_detection_timer
-        let usual = unsafe ngtcp2_conn_get_pto(native)
-        guard stat.pto_count > 0, stat.bytes_in_flight > 0, timer > now.nanoseconds + usual,
+        // Longer than acknowledgements can take: the timer of what was sent last is about to back off.
+        let isOverdue =
+            state.isHandshakeDone && silence.nanoseconds > Int64(clamping: stat.smoothed_rtt) * 5 / 4
+        guard stat.pto_count > 0 || isOverdue, stat.bytes_in_flight > 0, timer > now.nanoseconds,
             timer < (now + Self.longestWait).nanoseconds
         else { return }
         // There is no other door to the timer than the time it is set for.

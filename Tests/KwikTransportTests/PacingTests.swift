@@ -50,4 +50,24 @@ import Testing
         try pinging(for: 4)
         #expect(received() > before + 100_000)
     }
+
+    /// What was said before is lost, so what the first datagram says can't be told yet.
+    @Test(arguments: [8, 20, 56])
+    func `the first datagram after a blackout lets the probe go`(pings: Int) throws {
+        let pair = try downloading()
+        let client = try #require(pair.client.connection)
+        func received() -> Int { pair.client.received.values.reduce(0) { $0 + $1.count } }
+        let control = try #require(try client.openStream())
+        func ping(for time: Interval) throws {
+            client.send(control, slice([1]))
+            try pair.run(for: time)
+        }
+        pair.weather.loss = 100
+        for _ in 0..<pings { try ping(for: .milliseconds(25)) }
+        pair.weather.loss = 0
+        let before = received()
+        // There, the probe, its acknowledgement, and a fourth way for what was lost.
+        try ping(for: .milliseconds(50))
+        #expect(received() > before + 10_000)
+    }
 }
