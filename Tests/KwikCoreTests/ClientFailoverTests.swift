@@ -112,6 +112,21 @@ extension Event {
         }
     }
 
+    /// Seed 90542 of the simulation: its time was up before the silent path was given up.
+    @Test("A stream that was not answered yet takes a new path where its own is silent")
+    func openedBesideSilence() throws {
+        let world = ClientWorld()
+        world.up()
+        let stream = try world.open()
+        world.pass(.milliseconds(400), on: [])
+        #expect(world.answers[stream] == nil)
+        world.up(other, resumed: false)
+        let own = try world.main(other)
+        #expect(world.preface(own)?.role == .stream)
+        world.receive(own, .opened(errno: 0, local: [], peer: []))
+        #expect(world.answers[stream] == [0])
+    }
+
     /// House bug S6: it waited for ever.
     @Test("A stream opened while the only path is suspect is given it when it revives")
     func openedWhileSuspect() throws {

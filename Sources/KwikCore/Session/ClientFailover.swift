@@ -25,8 +25,11 @@ extension ClientSession {
             case .connecting:
                 // Nothing was exchanged yet, so it is opened anew, whether or not the gateway is the same
                 // process.
-                guard stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
-                assignPrimary(stream, now: now)
+                if let own = stream.own.flatMap({ self.path($0.path) }) {
+                    if !own.isActive { reopen(stream, since: now, now: now) }
+                } else {
+                    assignPrimary(stream, now: now)
+                }
             case .open:
                 guard stream.primary == traits.server, !stream.isSettled, stream.allows(path)
                 else { continue }
