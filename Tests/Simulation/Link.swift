@@ -77,6 +77,7 @@ public final class Link {
         self.traits = traits
         isDead = false
         blackholeUntil = Instant(nanoseconds: 0)
+        lastArrival = Instant(nanoseconds: 0)
         bottleneck.reset()
     }
 
