@@ -22,6 +22,15 @@ private let mirrorPath = ClientWorld.mirrorPath
         return scene
     }
 
+    /// Under promote, with what the replica was asked for first and gave: its blocks matched.
+    private func matched() throws -> (scene: ClientScene, lease: ClientWorld.Asked) {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let lease = try scene.mirrorLease()
+        scene.world.grantCarves(scene.own, of: scene.stream)
+        scene.world.data(lease.channel, lease.range, finished: true)
+        return (scene, lease)
+    }
+
     @Test("Under promote a replica whose blocks matched goes on from the front, with a sum of its own")
     func promotion() throws {
         let scene = try orphaned(.promote)
@@ -43,11 +52,8 @@ private let mirrorPath = ClientWorld.mirrorPath
         "A silent primary is replaced 250 ms or 1.5 round trips after the probe that it did not answer",
         arguments: [(10, 275), (160, 275), (300, 475)] as [(Int64, Int64)])
     func silence(srtt: Int64, expected: Int64) throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, _) = try matched()
         let world = scene.world
-        let lease = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(lease.channel, lease.range, finished: true)
         world.sample(path, srtt: .milliseconds(srtt))
         let last = world.now
         func isReplaced() -> Bool {
@@ -66,11 +72,8 @@ private let mirrorPath = ClientWorld.mirrorPath
 
     @Test("What the promoted server has sent already is not asked of it again, with a tag or without")
     func promotedCopies() throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, tagged) = try matched()
         let world = scene.world
-        let tagged = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(tagged.channel, tagged.range, finished: true)
         world.pass(.milliseconds(20))
         let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
         world.data(untagged.channel, untagged.range, finished: true)
@@ -92,11 +95,8 @@ private let mirrorPath = ClientWorld.mirrorPath
     /// Seed 69150 of the simulation: bytes of the new primary's were told to be the old one's.
     @Test("The promoted server's truth is told to begin with what it had sent already")
     func promotedFrom() throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, tagged) = try matched()
         let world = scene.world
-        let tagged = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(tagged.channel, tagged.range, finished: true)
         world.pass(.milliseconds(20))
         let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
         world.data(untagged.channel, untagged.range, finished: true)
@@ -113,11 +113,8 @@ private let mirrorPath = ClientWorld.mirrorPath
 
     @Test("What the promoted server was asked for goes on, is carved from its own sender and taken as it is")
     func promotedLeases() throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, first) = try matched()
         let world = scene.world
-        let first = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(first.channel, first.range, finished: true)
         world.pass(.milliseconds(20))
         let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
         let begun = ByteRange(lease.range.start, lease.range.start + 5_000)
@@ -141,11 +138,8 @@ private let mirrorPath = ClientWorld.mirrorPath
     @Test(
         "What the promoted server has brought of the front's block counts", arguments: [1_000, 6_000, 9_000])
     func promotedAtTheFront(brought: UInt64) throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, _) = try matched()
         let world = scene.world
-        let lease = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(lease.channel, lease.range, finished: true)
         let block = ByteRange.blocks(2, 3)
         world.data(scene.own, ByteRange(block.start, block.start + 6_000))
         world.pass(.milliseconds(100), on: [mirrorPath])
@@ -168,11 +162,8 @@ private let mirrorPath = ClientWorld.mirrorPath
     @Test("What the lost primary sent beyond a hole is not fetched again, if the new one's tags are the same")
     func formerBlocks() throws {
         for isSame in [true, false] {
-            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let (scene, lease) = try matched()
             let world = scene.world
-            let lease = try scene.mirrorLease()
-            world.grantCarves(scene.own, of: scene.stream)
-            world.data(lease.channel, lease.range, finished: true)
             let former = ByteRange.blocks(3, 4)
             try #require(lease.range.start >= former.end)
             world.data(scene.own, former, lies: !isSame)
@@ -213,11 +204,8 @@ private let mirrorPath = ClientWorld.mirrorPath
     @Test("A lease of the promoted server's that is amid a piece goes on, and its piece is still checked")
     func promotedAmidPiece() throws {
         for isSound in [true, false] {
-            let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+            let (scene, first) = try matched()
             let world = scene.world
-            let first = try scene.mirrorLease()
-            world.grantCarves(scene.own, of: scene.stream)
-            world.data(first.channel, first.range, finished: true)
             world.pass(.milliseconds(20))
             let lease = try #require(world.leases(mirrorPath).last { $0.channel != first.channel })
             let range = ByteRange(lease.range.start, lease.range.start + 5_000)
@@ -240,11 +228,8 @@ private let mirrorPath = ClientWorld.mirrorPath
 
     @Test("While the primary is silent its unfinished bytes are asked of the replica that may take its place")
     func suspectFront() throws {
-        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let (scene, lease) = try matched()
         let world = scene.world
-        let lease = try scene.mirrorLease()
-        world.grantCarves(scene.own, of: scene.stream)
-        world.data(lease.channel, lease.range, finished: true)
         let front = try scene.state.down.front
         func asksForFront() -> Bool {
             world.leases(mirrorPath).contains { $0.range.overlaps(ByteRange(front, front + 1)) }
