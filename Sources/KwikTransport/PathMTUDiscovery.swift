@@ -1,17 +1,18 @@
 internal import KwikCore
 
 /// Finds the largest datagram that a path carries (DPLPMTUD, RFC 8899). The library probes to 1,444 bytes at
-/// most; a full Ethernet frame's 1,472 are two percent more goodput. A probe is a datagram beside the
+/// most; with a full Ethernet frame's 1,472 there are two percent fewer datagrams to make. A probe is a datagram beside the
 /// connection, so that one lost on purpose is no sign of congestion (RFC 9000 §14.4): all sizes of
 /// interest leave in one round, and a second and third for those still without an answer.
 struct PathMTUDiscovery {
     /// Bytes that the payload of a datagram may have now.
     private(set) var payload = base
-    /// The largest payload that is ever probed for.
+    /// The largest of `sizes`.
     let most: Int
     /// The peer tells by it that it got a probe of ours. Only who sees the path knows it.
     let token: UInt64
-    /// Payloads in question, the largest first.
+    /// Payloads that are ever probed for, the largest first, and those of them in question now.
+    private let sizes: [Int]
     private var open: [Int] = []
     /// Those of the current round that have not left.
     private var unsent: [Int] = []
@@ -37,8 +38,6 @@ struct PathMTUDiscovery {
         self.token = token
         sizes = ([mtu] + Self.common.filter { $0 < mtu }).map { $0 - headers }.filter { $0 > Self.base }
     }
-
-    private let sizes: [Int]
 
     /// Of IP and UDP, before a payload to `remote`: an IPv4 address may be in IPv6's clothes.
     static func headers(to remote: SocketAddressBytes) -> Int {
