@@ -1,9 +1,9 @@
 internal import KwikCore
 
 /// Finds the largest datagram that a path carries (DPLPMTUD, RFC 8899). The library probes to 1,444 bytes at
-/// most; with a full Ethernet frame's 1,472 there are two percent fewer datagrams to make. A probe is a datagram beside the
-/// connection, so that one lost on purpose is no sign of congestion (RFC 9000 §14.4): all sizes of
-/// interest leave in one round, and a second and third for those still without an answer.
+/// most; with a full Ethernet frame's 1,472 there are two percent fewer datagrams to make. A probe is a
+/// datagram beside the connection, so that one lost on purpose is no sign of congestion (RFC 9000 §14.4): all
+/// sizes of interest leave in one round, and a second and third for those still without an answer.
 struct PathMTUDiscovery {
     /// Bytes that the payload of a datagram may have now.
     private(set) var payload = base
