@@ -70,13 +70,21 @@ private let mirrorPath = ClientWorld.mirrorPath
         (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
     }
 
+    /// As `matched`, and the replica has given a further lease whole, whose tags have not come.
+    private func givenAhead() throws -> (
+        scene: ClientScene, tagged: ClientWorld.Asked, untagged: ClientWorld.Asked
+    ) {
+        let (scene, tagged) = try matched()
+        scene.world.pass(.milliseconds(20))
+        let untagged = try #require(scene.world.leases(mirrorPath).last { $0.channel != tagged.channel })
+        scene.world.data(untagged.channel, untagged.range, finished: true)
+        return (scene, tagged, untagged)
+    }
+
     @Test("What the promoted server has sent already is not asked of it again, with a tag or without")
     func promotedCopies() throws {
-        let (scene, tagged) = try matched()
+        let (scene, tagged, untagged) = try givenAhead()
         let world = scene.world
-        world.pass(.milliseconds(20))
-        let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
-        world.data(untagged.channel, untagged.range, finished: true)
         #expect(try !blocks(untagged.range).contains { try scene.state.down.contains($0) })
         world.handle(.pathDown(path))
         world.pass(.milliseconds(250))
@@ -95,11 +103,8 @@ private let mirrorPath = ClientWorld.mirrorPath
     /// Seed 69150 of the simulation: bytes of the new primary's were told to be the old one's.
     @Test("The promoted server's truth is told to begin with what it had sent already")
     func promotedFrom() throws {
-        let (scene, tagged) = try matched()
+        let (scene, _, untagged) = try givenAhead()
         let world = scene.world
-        world.pass(.milliseconds(20))
-        let untagged = try #require(world.leases(mirrorPath).last { $0.channel != tagged.channel })
-        world.data(untagged.channel, untagged.range, finished: true)
         world.data(scene.own, ByteRange(2 * Block.size, untagged.range.start))
         let front = try scene.state.down.front
         #expect(front == untagged.range.start)
