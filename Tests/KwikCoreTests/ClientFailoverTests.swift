@@ -63,6 +63,21 @@ extension Event {
         #expect(world.events.filter { $0.isReattachment }.count == 1)
     }
 
+    @Test("The path that takes a stream over is dead itself: its silence is noticed, and a third one taken")
+    func attachedIntoTheDark() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        let third = PathID(9)
+        world.up(other)
+        world.up(third)
+        world.sample(third, srtt: .milliseconds(20))
+        world.pass(.milliseconds(50), on: [path, other, third])
+        world.handle(.pathDown(path))
+        #expect(world.preface(try world.main(other))?.role == .attach(epoch: 1, received: 0))
+        world.pass(.milliseconds(100), on: [third])
+        #expect(world.preface(try world.main(third))?.role == .attach(epoch: 2, received: 0))
+    }
+
     @Test("A path is failed after five seconds of suspicion, and ended")
     func failed() throws {
         let scene = try ClientScene.connected()

@@ -269,6 +269,20 @@ private struct Bereft {
         #expect(bereft.quorums.count == 1)
     }
 
+    @Test("The second's path is dead when it is chosen: its silence is noticed, and another path taken")
+    func secondIsDeadWhenChosen() throws {
+        let bereft = try Bereft()
+        let (world, front) = (bereft.world, bereft.front)
+        // Idle, and the quicker one: the second is attached by it.
+        let quicker = PathID(9)
+        world.up(quicker, ServerID(3), .replica)
+        world.sample(quicker, srtt: .milliseconds(5))
+        _ = bereft.lose()
+        #expect(world.preface(try world.main(quicker))?.role == .attach(epoch: 2, received: front))
+        world.pass(.milliseconds(150), on: mirrors)
+        #expect(world.preface(try bereft.channel(1))?.role == .attach(epoch: 3, received: front))
+    }
+
     @Test("Without two replicas, or where nothing of either has matched, nobody goes on")
     func nobody() throws {
         for (count, matched) in [(1, true), (2, false)] {

@@ -205,6 +205,18 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.abandoned[channel(8)] == nil)
     }
 
+    /// A path that was dark brings what was meant for the stream's earlier part (seed 55311).
+    @Test func attachToAnEarlierPartOfTheStreamComesTooLate() {
+        let world = world(Int(8 * size), role: .replica)
+        world.receive(main, .window(read: 4 * size, maximum: 1 << 22))
+        world.preface(other, one, .attach(epoch: 1, received: 2 * size))
+        #expect(world.abandoned[other] == ErrorCode.none)
+        #expect(!world.events.contains { if case .malformed = $0 { true } else { false } })
+        world.lease(channel(8), one, blocks(5, 6))
+        world.pull()
+        #expect(world.received(channel(8)) == [blocks(5, 6)])
+    }
+
     @Test func openThatGotNoAnswerIsMadeAgainElsewhere() {
         let world = GatewayWorld()
         world.up()

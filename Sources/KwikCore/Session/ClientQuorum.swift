@@ -22,6 +22,8 @@ final class Quorum {
     var second: Member?
     /// Since when `second` is missing or silent.
     var aloneSince: Instant?
+    /// Nothing has come on the channel by which the second was attached last.
+    var awaitsSecond = false
 
     init(lead: Member) { self.lead = lead }
 
@@ -155,6 +157,7 @@ extension ClientSession {
             return
         }
         quorum.aloneSince = nil
+        quorum.awaitsSecond = true
         second.copy.beginAnotherSum()
         let channel = openChannel(on: path, stream: stream, use: .second)
         stream.parts[index].channel = channel
@@ -189,6 +192,7 @@ extension ClientSession {
         guard let index = stream.secondPart else { return }
         endPart(index, of: stream, end, now: now)
         stream.quorum?.second = nil
+        stream.quorum?.awaitsSecond = false
         stream.quorum?.aloneSince = now
     }
 
@@ -292,6 +296,7 @@ extension ClientSession {
         case .window(let read, let maximum):
             // What came by an earlier channel may be acknowledged on this one.
             guard read <= stream.up.produced else { throw .badRange }
+            stream.quorum?.awaitsSecond = false
             stream.parts[index].upSent = max(stream.parts[index].upSent, read)
             takeReplayed(read: read, maximum: maximum, by: index, of: stream)
         case .fin(let base, let final, let sum, let closed):

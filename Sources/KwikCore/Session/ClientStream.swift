@@ -275,6 +275,7 @@ final class ClientStream {
         switch phase {
         case .connecting: return true
         case .open:
+            if upAwaitsWindow || quorum?.awaitsSecond == true { return true }
             let second = secondPart.map { parts[$0].upAcknowledged } ?? .max
             return min(upAcknowledged, second) < up.produced || !book.leases.isEmpty
         case .waiting, .lingering: return false

@@ -81,7 +81,9 @@ extension GatewaySession {
         let isPossible = stream.isReplica || received <= max(stream.window.produced, stream.promotedAt)
         guard isPossible else { throw .flowControl }
         if stream.isReplica {
-            guard received >= stream.window.heldFrom else { throw .flowControl }
+            // Meant for an earlier part in this stream: a path that was dark brought it late, and the client
+            // has engaged the replica anew and read on.
+            guard received >= stream.window.heldFrom else { throw .stale }
             // Its bytes are the stream's from here on; a primary's sum goes on from where it began.
             stream.isReplica = false
             stream.promotedAt = received
