@@ -20,6 +20,7 @@ extension ClientSession {
         guard !stream.book.claims.isEmpty || stream.isEngaged else { return }
         updateWindow(stream, now: now)
         let all = candidates(stream)
+        relievePrimary(stream, all, now: now)
         grantOrphans(stream, all, now: now)
         grantNew(stream, all.filter(\.takesNew), now: now)
         moveSlipped(stream, all, now: now)
@@ -61,14 +62,16 @@ extension ClientSession {
             }
             let start = Block.roundDown(max(orphan.start, min(stream.down.front, orphan.end - 1)))
             let mustBePrimary = stream.book.primaryOnly.contains(start)
-            var best: Candidate?
+            var best: (candidate: Candidate, eta: Interval)?
             for candidate in all where serves(candidate, start, of: stream) {
                 if mustBePrimary, candidate.part != nil { continue }
-                if best.map({ candidate.path.eta(Block.size) < $0.path.eta(Block.size) }) ?? true {
-                    best = candidate
-                }
+                // It comes behind what the own sender has on the way.
+                let isOwn = candidate.path.id == stream.own?.path
+                let wait = isOwn ? lag(stream, candidate.path) - candidate.path.sample.srtt : .zero
+                let eta = candidate.path.eta(Block.size) + max(wait, .zero)
+                if best.map({ eta < $0.eta }) ?? true { best = (candidate, eta) }
             }
-            guard let best else { return }
+            guard let best = best?.candidate else { return }
             var end = min(orphan.end, start + best.path.leaseLength)
             if mustBePrimary {
                 end = min(end, stream.book.primaryOnly.prefixEnd(from: start))
@@ -91,6 +94,42 @@ extension ClientSession {
         return now - stream.parts[part].engagedAt <= candidate.path.sample.srtt + candidate.path.horizon
     }
 
+    /// Towards the end: what the primary's own sender would begin now is here later than the others would
+    /// bring all that is left, so it is left to them (R: the link with 5 % of its rate and half a second of
+    /// queue brought the last bytes half a second after everything else).
+    private func relievePrimary(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
+        guard stream.resetAt == nil, stream.trial?.pausesLeases != true, isEnding(stream, now: now),
+            let own = stream.own, let primary = path(own.path), primary.isActive,
+            stream.book.pendingCarves.count < ClientLimit.carvesPending
+        else { return }
+        let begun = begun(stream, primary)
+        var rest: [ByteRange] = []
+        var from = begun
+        while rest.count < WireLimit.ranges, let range = free(stream, from: from, length: .max / 2) {
+            rest.append(range)
+            from = range.end
+        }
+        guard let last = rest.last?.end else { return }
+        let others = all.filter { $0.takesNew && serves($0, last - 1, of: stream) }
+        guard !others.isEmpty else { return }
+        let left = others.reduce(rest.reduce(0) { $0 + $1.count }) { $0 + $1.path.outstanding }
+        let rate = others.reduce(0) { $0 + $1.path.estimate }
+        let nearest = others.map(\.path.sample.srtt).min() ?? .zero
+        let finish = nearest + Interval(seconds: Double(left) / max(rate, 1))
+        guard lag(stream, primary) > finish + Tuning.gain else { return }
+        for range in rest {
+            stream.book.claims.insert(range)
+            stream.book.orphans.insert(range)
+        }
+        carve(rest, of: stream, on: own)
+    }
+
+    private func carve(_ ranges: [ByteRange], of stream: ClientStream, on own: ChannelID) {
+        let sequence = stream.book.takeSequence()
+        stream.book.pendingCarves.append((sequence, ranges))
+        send(.carve(sequence: sequence, ranges), on: own)
+    }
+
     private func grantNew(_ stream: ClientStream, _ others: [Candidate], now: Instant) {
         guard !others.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
             let own = stream.own, let primary = path(own.path), primary.isActive || mayBeReplaced(stream),
@@ -101,14 +140,17 @@ extension ClientSession {
         let isClose = (srtts.max() ?? .zero) < (srtts.min() ?? .zero) * Tuning.slideRatio
         let slides = isClose && primary.isActive
         let total = primary.estimate + order.reduce(0) { $0 + $1.path.estimate }
+        let begun = begun(stream, primary)
         for candidate in order {
             let path = candidate.path
             while path.outstanding == 0 || path.outstanding + path.leaseLength <= path.target {
                 let fastest = order.map { $0.path.eta($0.path.leaseLength) }.min() ?? .zero
-                // What carves on its own way is there later than a CARVE.
-                let carver = candidate.part == nil && path.sample.srtt > primary.sample.srtt ? path : primary
                 let least = candidate.part.map { stream.parts[$0].anchor.from } ?? 0
-                var from = max(edge(stream, primary, after: carver.sample.srtt), least)
+                var from = max(begun, least)
+                // What carves on its own way is there later than a CARVE.
+                if candidate.part == nil, path.sample.srtt > primary.sample.srtt {
+                    from = max(from, edge(stream, primary, after: path.sample.srtt))
+                }
                 let lag = path.eta(path.leaseLength) - min(fastest, primary.sample.srtt + primary.horizon)
                 if slides, lag > .zero {
                     // Never out of what may be leased at all: a path whose estimate has collapsed would get
@@ -126,13 +168,33 @@ extension ClientSession {
         }
     }
 
+    /// Up to where nothing can be carved of the primary's own sender. When its link slows down, what it has
+    /// on the way stays so; what is asked of others there all the same comes twice (R: 1.2 % of the bytes).
+    private func begun(_ stream: ClientStream, _ primary: ClientPath) -> UInt64 {
+        let edge = edge(stream, primary, after: primary.sample.srtt)
+        guard primary.isActive else { return edge }
+        stream.ownBegun = max(stream.ownBegun, edge)
+        return stream.ownBegun
+    }
+
+    /// How long until what the primary's own sender begins next is here, by what it has on the way.
+    private func lag(_ stream: ClientStream, _ primary: ClientPath) -> Interval {
+        let way = ByteRange(min(stream.ownHighest, stream.ownBegun), stream.ownBegun)
+        let under = way.count - stream.book.claims.intersection(way).reduce(0) { $0 + $1.count }
+        return Interval(seconds: Double(under) / max(pace(primary), 1))
+    }
+
+    /// Bytes per second that the primary's own sender begins.
+    private func pace(_ primary: ClientPath) -> Double {
+        primary.estimate * (primary.rate.startingUp ? Tuning.startingAhead : 1)
+    }
+
     /// Where the primary's own sender will be by the time that a request reaches it, over blocks that are its
     /// own.
     private func edge(_ stream: ClientStream, _ primary: ClientPath, after way: Interval) -> UInt64 {
         // A silent one sends nothing more: what it had on the way comes from who may take its place.
         guard primary.isActive else { return Block.roundDown(stream.down.front) }
-        let rate = primary.estimate * (primary.rate.startingUp ? Tuning.startingAhead : 1)
-        let ahead = UInt64((way + Tuning.carveMargin).seconds * rate)
+        let ahead = UInt64((way + Tuning.carveMargin).seconds * pace(primary))
         // What waits behind a lost datagram was sent before all that.
         var left = max(ahead, Tuning.progressStep) + min(primary.receipts.heldBack, ahead)
         var at = stream.ownHighest
@@ -218,9 +280,7 @@ extension ClientSession {
                 // Without tags, as it comes from the primary: no other can serve it.
                 stream.book.primaryOnly.insert(range)
             } else if let own = stream.own {
-                let sequence = stream.book.takeSequence()
-                stream.book.pendingCarves.append((sequence, [range]))
-                send(.carve(sequence: sequence, [range]), on: own)
+                self.carve([range], of: stream, on: own)
             }
         }
         let carves = carve && candidate.part == nil

@@ -243,6 +243,7 @@ extension ClientSession {
         }
         stream.upAwaitsWindow = true
         stream.ownHighest = stream.received
+        stream.ownBegun = 0
         stream.ownFinished = false
         stream.ownEnded = false
         let channel = openChannel(on: path, stream: stream, use: .own(epoch: stream.epoch))

@@ -73,6 +73,9 @@ final class ClientStream {
     var book = LeaseBook()
     /// The highest offset that the primary itself has sent on its own channel.
     var ownHighest: UInt64 = 0
+    /// Where the primary's own sender was taken to be by the time that a CARVE reaches it: a link that slows
+    /// down takes nothing of that back.
+    var ownBegun: UInt64 = 0
     /// What the primary's backend has produced, by PROGRESS.
     var progress: UInt64 = 0
     var progressEnded = false
