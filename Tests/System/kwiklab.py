@@ -26,8 +26,8 @@ BUILD = pathlib.Path(os.environ.get("KWIK_BUILD", ROOT / "build"))
 SHIM = BUILD / "libkwik.so"
 TOKEN = "a-token-for-this-lab-only"
 NGINX = "/usr/sbin/nginx"
-# Seconds that a daemon may take to be ready on a busy machine.
-READY_SECONDS = 15
+# Seconds that a daemon, or anything else that is sure to come, may take on a busy machine.
+READY_SECONDS = 30
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -109,7 +109,6 @@ class Daemon:
                 [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=env, start_new_session=True,
                 preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0))
-        self.family = [self.process.pid]
 
     @property
     def pid(self):
@@ -124,7 +123,6 @@ class Daemon:
                 raise LabError(f"{self.name} ended with {self.process.returncode}:\n{self.text()}")
             return condition()
         wait_until(check, f"{self.name}: {what}")
-        self.family = [self.pid, *descendants(self.pid)]
 
     def text(self):
         return pathlib.Path(self.log).read_text(encoding="utf-8", errors="replace")
@@ -135,20 +133,23 @@ class Daemon:
             send_signal(pid, number)
 
     def kill(self):
-        """SIGKILL to the whole family, also where the parent has gone before."""
-        family = {self.pid, *descendants(self.pid)} if self.alive() else set()
+        """SIGKILL to the whole family, the parent first: it would start workers anew."""
+        family = [self.pid, *descendants(self.pid)] if self.alive() else []
         for pid in family:
             send_signal(pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self):
-        """The polite way first, for two seconds, if the process listens at all."""
+        """The polite way first, for two seconds, if the process listens at all; workers may outlive it."""
+        workers = descendants(self.pid) if self.alive() else []
         if self.alive():
             self.signal(signal.SIGCONT)
             send_signal(self.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
         self.kill()
+        for pid in workers:
+            send_signal(pid, signal.SIGKILL)
 
 
 class Authority:

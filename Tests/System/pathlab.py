@@ -138,8 +138,8 @@ class PathLab(Lab):
                 for service in self.status()["services"] for path in service["paths"]
                 if path["state"] == "active"}
 
-    def wait_for_paths(self, *wanted, seconds=10):
-        wait_until(lambda: set(self.paths()) == set(wanted), f"paths {wanted}", seconds)
+    def wait_for_paths(self, *wanted):
+        wait_until(lambda: set(self.paths()) == set(wanted), f"paths {wanted}")
 
     def close(self):
         super().close()

@@ -136,7 +136,7 @@ class ProgramsCase(LabCase):
         result = action()
         # A program may end before the last of what it wrote is on its way.
         with contextlib.suppress(LabError):
-            wait_until(lambda: self.moved()[1] - before[1] >= up, "the last bytes", seconds=3, every=0.1)
+            wait_until(lambda: self.moved()[1] - before[1] >= up, "the last bytes", every=0.1)
         got_down, got_up = (after - then for after, then in zip(self.moved(), before))
         self.assertGreaterEqual(got_down, down, "bytes that the engine received")
         self.assertGreaterEqual(got_up, up, "bytes that the engine sent")

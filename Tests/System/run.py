@@ -19,7 +19,7 @@ import time
 import unittest
 
 # Seconds for a quick test, and for a long one, its class's lab included.
-QUICK_SECONDS, LONG_SECONDS = 90, 600
+QUICK_SECONDS, LONG_SECONDS = 180, 900
 
 
 class Result(unittest.TestResult):

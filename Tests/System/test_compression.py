@@ -11,7 +11,7 @@ import time
 import unittest
 
 from kwiklab import Lab, wait_until
-from kwiktest import LabCase, MEBIBYTE, content, long
+from kwiktest import LabCase, MEBIBYTE, content, long, undisturbed
 from matrix.network import Link, Network, missing_privilege
 from pathlab import inside
 
@@ -125,6 +125,11 @@ class CompressionCase(LabCase):
         spent = cpu_seconds(self.server.gateway) + cpu_seconds(self.lab.engine) - cpu
         return took, {way: after[way] - wire[way] for way in wire}, spent
 
+    def assert_worth_it(self, packed):
+        """Whoever is short of processor packs less; who packs badly, or is slow at it, is so each time."""
+        undisturbed(packed, lambda shares: shares[0] < 0.75 and max(shares[1:]) < 0.6,
+                    "(time, packed bytes, bytes of packets) of those without")
+
     def tell(self, what, took, wire, spent):
         print(f"  {what}: {SIZE * 8e-6 / took:.1f} Mbit/s over a link of {RATE}, {wire / SIZE:.2f} of the "
               f"bytes on the wire, {spent * 1e3:.0f} ms of CPU")
@@ -146,23 +151,26 @@ class Downloads(CompressionCase):
         return result
 
     def test_text_comes_faster_than_the_link(self):
-        plain, packed = self.download("text", "none"), self.download("text", "zstd")
-        path = self.path()
-        self.assertEqual(path["compression"], "zstd")
-        self.assertGreaterEqual(path["received_bytes"], SIZE)
-        self.assertLess(path["received_wire_bytes"], SIZE * 0.6)
-        self.assertGreater(SIZE * 8e-6 / packed[0], RATE * 1.3)
-        self.assertLess(packed[0], plain[0] * 0.75)
-        self.assertLess(packed[1]["down"], SIZE * 0.6)
+        plain = self.download("text", "none")
+
+        def packed():
+            took, wire, _ = self.download("text", "zstd")
+            path = self.path()
+            self.assertEqual(path["compression"], "zstd")
+            self.assertGreaterEqual(path["received_bytes"], SIZE)
+            return took / plain[0], path["received_wire_bytes"] / SIZE, wire["down"] / SIZE
+        self.assert_worth_it(packed)
 
     @long
     def test_what_cannot_be_compressed_costs_no_more(self):
-        plain, tried = self.download("noise", "none"), self.download("noise", "zstd")
-        path = self.path()
-        self.assertEqual(path["received_wire_bytes"], path["received_bytes"])
-        self.assertLess(tried[1]["down"], plain[1]["down"] * 1.03)
-        # Other work on this machine disturbs either.
-        self.assertLess(tried[0], plain[0] * 1.15)
+        def costs():
+            plain, tried = self.download("noise", "none"), self.download("noise", "zstd")
+            path = self.path()
+            self.assertEqual(path["received_wire_bytes"], path["received_bytes"])
+            return tried[0] / plain[0], tried[1]["down"] / plain[1]["down"]
+        # Trying is in no packet's way, and puts nothing beside the bytes.
+        undisturbed(costs, lambda cost: cost[0] < 1.15 and cost[1] < 1.03, "(time, packets) of those without",
+                    times=3)
 
     @long
     def test_a_gateway_that_does_not_offer_it_gets_and_sends_none(self):
@@ -204,12 +212,14 @@ class Uploads(CompressionCase):
 
     @long
     def test_text_goes_faster_than_the_link(self):
-        plain, packed = self.upload("none"), self.upload("zstd")
-        path = self.path()
-        self.assertGreaterEqual(path["sent_bytes"], SIZE)
-        self.assertLess(path["sent_wire_bytes"], SIZE * 0.6)
-        self.assertLess(packed[0], plain[0] * 0.75)
-        self.assertLess(packed[1]["up"], SIZE * 0.6)
+        plain = self.upload("none")
+
+        def packed():
+            took, wire, _ = self.upload("zstd")
+            path = self.path()
+            self.assertGreaterEqual(path["sent_bytes"], SIZE)
+            return took / plain[0], path["sent_wire_bytes"] / SIZE, wire["up"] / SIZE
+        self.assert_worth_it(packed)
 
 
 if __name__ == "__main__":

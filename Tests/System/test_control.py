@@ -25,11 +25,7 @@ class Control(LabCase):
         script = f"exec 3<>/dev/tcp/127.0.0.1/{self.lab.service_port}; read -t 30"
         program = self.lab.start(["bash", "-c", script], stdin=subprocess.PIPE)
         try:
-            for _ in range(200):
-                if len(streams_of(self.lab.status())) > before:
-                    break
-            else:
-                self.fail("the stream is not shown")
+            wait_until(lambda: len(streams_of(self.lab.status())) > before, "the stream is not shown")
         finally:
             program.kill()
             program.communicate()
@@ -59,8 +55,8 @@ class Control(LabCase):
 
     def test_every_server_has_a_path(self):
         self.curl("file")
-        shown = {path["server"] for path in paths_of(self.lab.status())}
-        self.assertEqual(len(shown), SERVERS)
+        wait_until(lambda: len({path["server"] for path in paths_of(self.lab.status())}) == SERVERS,
+                   "not every server is shown")
 
 
 class NoEngine(unittest.TestCase):

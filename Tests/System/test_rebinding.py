@@ -3,11 +3,10 @@
 import select
 import socket
 import threading
-import time
 import unittest
 
 from kwiklab import Lab, paths_of, wait_until
-from kwiktest import MEBIBYTE, RATE, content
+from kwiktest import MEBIBYTE, content
 
 SIZE = 12 * MEBIBYTE
 
@@ -57,7 +56,7 @@ class Rebinding(unittest.TestCase):
     def setUp(self):
         self.lab = Lab()
         self.addCleanup(self.lab.close)
-        self.lab.add_servers(1, max_rate=RATE)
+        self.lab.add_servers(1, max_rate="20 Mbit/s")
         self.file = content(SIZE, "rebinding")
         self.lab.put("file", self.file)
         self.lab.start_servers()
@@ -77,12 +76,10 @@ class Rebinding(unittest.TestCase):
         before = self.path_ids()
         self.nat.rebind()
         at = received()
-        begun = time.monotonic()
         wait_until(lambda: received() > at + SIZE / 8, "bytes by the new port")
-        # A path that died would have been made anew after seconds.
-        self.assertLess(time.monotonic() - begun, 5)
         self.assertEqual(curl.wait(60), 0)
         self.assertEqual((self.lab.directory / "got").read_bytes(), self.file)
+        # A path that died would have been made anew.
         self.assertEqual(self.path_ids(), before)
 
     def path_ids(self):

@@ -2,8 +2,8 @@
 
 import time
 
-from kwiklab import servers_of, streams_of
-from kwiktest import LabCase, MEBIBYTE, SERVERS, content, needs_servers
+from kwiklab import servers_of, streams_of, wait_until
+from kwiktest import LabCase, MEBIBYTE, SERVERS, content, needs_servers, undisturbed
 
 SIZE = 12 * MEBIBYTE
 
@@ -52,9 +52,11 @@ class DifferingReplicas(LabCase):
         self.assert_same(got[got.index(b"\r\n\r\n") + 4:], self.truth)
 
     def test_a_header_of_the_same_length_keeps_the_replica(self):
-        before = self.carried().get(self.lab.servers[1].name, 0)
-        self.assert_same(self.curl("file"), self.truth)
-        self.assertGreater(self.carried().get(self.lab.servers[1].name, 0), before + SIZE // 10)
+        def given():
+            before = self.carried().get(self.lab.servers[1].name, 0)
+            self.assert_same(self.curl("file"), self.truth)
+            return self.carried().get(self.lab.servers[1].name, 0) - before
+        undisturbed(given, lambda count: count > SIZE // 10, "bytes of the replica")
 
 
 @needs_servers(3)
@@ -73,32 +75,39 @@ class ShiftedReplicas(LabCase):
 
     def replicas(self):
         """Of the last stream: by server, the shift, what it gave, and its note."""
+        wait_until(lambda: not self.streams(), "the stream's end")
         stream = streams_of(self.lab.status(), "finished_streams", "streams")[-1]
         return {part["server"]: (part["shift"], part["bytes"], part["note"]) for part in stream["parts"]
                 if part["role"] == "replica"}
 
-    def assert_shifted(self, responses, size):
+    def assert_shifted(self, responses):
+        """The least that one of the replicas gave."""
         quarantined = servers_of(self.lab.status())
         replicas = self.replicas()
         for server, length in zip(self.lab.servers[1:], self.LENGTHS[1:]):
-            shift, count, note = replicas[server.name]
+            shift, _, note = replicas[server.name]
             self.assertEqual(shift, responses * (length - self.LENGTHS[0]), replicas)
-            self.assertGreater(count, size // 6, replicas)
             self.assertEqual(note, "ended: stream done", replicas)
             self.assertEqual(quarantined[server.name]["trust"], 1, quarantined)
+        return min(count for _, count, _ in replicas.values())
 
     def test_their_bytes_are_found_where_they_stand(self):
-        shifted = self.lab.status()["counters"]["replicas_shifted"]
-        got = self.assert_served(lambda: self.curl("file", "-i"), SIZE, servers=3)
-        self.assertIn(b"\r\nSet-Cookie: id=kkkkkkkkkkkkkkkkkkkk; Path=/\r\n", got[:1000])
-        self.assert_same(got[got.index(b"\r\n\r\n") + 4:], self.truth)
-        self.assert_shifted(1, SIZE)
-        self.assertEqual(self.lab.status()["counters"]["replicas_shifted"], shifted + 2)
+        def given():
+            shifted = self.lab.status()["counters"]["replicas_shifted"]
+            got = self.assert_served(lambda: self.curl("file", "-i"), SIZE, servers=3)
+            self.assertIn(b"\r\nSet-Cookie: id=kkkkkkkkkkkkkkkkkkkk; Path=/\r\n", got[:1000])
+            self.assert_same(got[got.index(b"\r\n\r\n") + 4:], self.truth)
+            least = self.assert_shifted(1)
+            self.assertEqual(self.lab.status()["counters"]["replicas_shifted"], shifted + 2)
+            return least
+        undisturbed(given, lambda count: count > SIZE // 6, "bytes of either replica")
 
     def test_on_a_kept_connection_each_answer_shifts_by_as_much_again(self):
-        got = self.assert_served(lambda: self.curl("file", self.lab.url("file")), 2 * SIZE, servers=3)
-        self.assert_same(got, 2 * self.truth)
-        self.assert_shifted(2, 2 * SIZE)
+        def given():
+            got = self.assert_served(lambda: self.curl("file", self.lab.url("file")), 2 * SIZE, servers=3)
+            self.assert_same(got, 2 * self.truth)
+            return self.assert_shifted(2)
+        undisturbed(given, lambda count: count > 2 * SIZE // 6, "bytes of either replica")
 
 
 @needs_servers(3)
@@ -125,7 +134,13 @@ class ReplicaWithoutBackend(LabCase):
 
     def test_a_replica_whose_backend_refuses_harms_nobody(self):
         self.lab.servers[1].backend.kill()
-        begun = time.monotonic()
-        self.assert_same(self.curl("file"), self.truth)
+
+        def seconds():
+            # One that knows nothing of it yet.
+            self.lab.start_engine(service={"policy": self.policy})
+            begun = time.monotonic()
+            self.assert_same(self.curl("file"), self.truth)
+            return time.monotonic() - begun
+        # Nothing waits for it.
         ideal = SIZE * 8 / (SERVERS - 1) / 40e6
-        self.assertLess(time.monotonic() - begun, 2 * ideal + 1)
+        undisturbed(seconds, lambda took: took < 2 * ideal + 1, "seconds of a download")

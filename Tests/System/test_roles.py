@@ -122,15 +122,15 @@ class Starting(unittest.TestCase):
         manager = self.lab.directory / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
             notified.bind(str(manager))
-            notified.settimeout(10)
+            notified.settimeout(30)
             env = dict(self.lab.environment(shim=False), NOTIFY_SOCKET=str(manager), WATCHDOG_USEC="200000")
             words = [BUILD / "kwikd", "--foreground", "--config", self.configuration]
-            engine = self.lab.daemon("kwikd", words, env=env)
-            told = [notified.recv(100) for _ in range(4)]
             begun = time.monotonic()
-            told += [notified.recv(100) for _ in range(10)]
+            engine = self.lab.daemon("kwikd", words, env=env)
+            told = [notified.recv(100) for _ in range(14)]
             self.assertEqual(told, [b"READY=1"] + [b"WATCHDOG=1"] * 13)
-            self.assertGreater(time.monotonic() - begun, 0.9)
+            # Half the time that it is given, each; not as often as it comes by.
+            self.assertGreater(time.monotonic() - begun, 1.1)
             engine.stop()
             self.assertEqual(notified.recv(100), b"STOPPING=1")
 

@@ -63,7 +63,7 @@ class Nginx(ServersCase):
         def check():
             text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
             return text if all(line in text.splitlines() for line in lines) else None
-        return wait_until(check, f"{lines} in nginx's log", seconds=5)
+        return wait_until(check, f"{lines} in nginx's log")
 
     def test_the_access_log_shows_the_client(self):
         def act():
@@ -128,7 +128,7 @@ class Kinds(ServersCase):
     def test_a_reset_is_a_reset(self):
         port = self.program(sys.executable, PEER, "reset", self.port("threads")).decode().strip()
         reset = 104
-        wait_until(lambda: f"{REAL} {port} {reset}" in self.daemons["threads"].text(), "the reset", seconds=5)
+        wait_until(lambda: f"{REAL} {port} {reset}" in self.daemons["threads"].text(), "the reset")
 
     def test_without_the_file_it_is_the_gateways_address(self):
         """And not that of some local program, which a server may trust."""

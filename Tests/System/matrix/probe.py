@@ -2,7 +2,8 @@
 """Small peers for the emulator's own test.
 
     probe.py echo PORT                         sends datagrams back
-    probe.py count PORT                        at each line of input: datagrams, seconds, bytes since the last
+    probe.py count PORT                        at each line of input, once no more come: datagrams, seconds,
+                                               bytes since the last
     probe.py ping HOST PORT COUNT SECONDS      milliseconds of each answered echo
     probe.py order HOST PORT COUNT SECONDS     how many echoes came after a later one
     probe.py send HOST PORT COUNT SIZE MBPS    datagrams at a rate; 0: all at once
@@ -16,7 +17,8 @@ import struct
 import sys
 import time
 
-PATIENCE = 0.5
+# Seconds without a datagram after which no more come: what was sent before is here, or lost.
+PATIENCE, QUIET = 1, 0.3
 
 
 def datagrams(port=None):
@@ -43,8 +45,10 @@ def count(port):
     # SO_TIMESTAMPNS: when the kernel got it, however late this process runs.
     sock.setsockopt(socket.SOL_SOCKET, 35, 1)
     got, first, last, size = 0, 0.0, 0.0, 0
+    is_asked = False
     while True:
-        ready, _, _ = select.select([sock, sys.stdin], [], [])
+        sources, wait = ([sock], QUIET) if is_asked else ([sock, sys.stdin], None)
+        ready, _, _ = select.select(sources, [], [], wait)
         if sock in ready:
             data, extra, _, _ = sock.recvmsg(2048, 64)
             seconds, nanoseconds = struct.unpack("qq", extra[0][2])
@@ -54,11 +58,13 @@ def count(port):
             else:
                 size += len(data) + 28
             got += 1
-        elif not sys.stdin.readline():
-            return
-        else:
+        elif is_asked:
             print(got, last - first, size, flush=True)
-            got, first, last, size = 0, 0.0, 0.0, 0
+            got, first, last, size, is_asked = 0, 0.0, 0.0, 0, False
+        elif sys.stdin.readline():
+            is_asked = True
+        else:
+            return
 
 
 def echoes(host, port, number, every):
@@ -69,19 +75,19 @@ def echoes(host, port, number, every):
     begun, sent, back = time.monotonic(), 0, []
     while len(back) < number:
         now = time.monotonic()
-        if sent < number and now >= begun + sent * every:
+        due = begun + sent * every
+        if sent < number and now >= due:
             sock.send(struct.pack("Qd", sent, now))
             sent += 1
             continue
-        if sent == number and now > begun + sent * every + PATIENCE:
-            break
-        wait = begun + sent * every - now if sent < number else begun + sent * every + PATIENCE - now
-        if select.select([sock], [], [], max(wait, 0))[0]:
+        if select.select([sock], [], [], due - now if sent < number else PATIENCE)[0]:
             try:
                 which, when = struct.unpack("Qd", sock.recv(2048))
                 back.append((which, (time.monotonic() - when) * 1e3))
             except ConnectionRefusedError:
                 time.sleep(0.01)
+        elif sent == number:
+            break
     return back
 
 
