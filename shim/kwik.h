@@ -26,8 +26,10 @@
 
 #define KWIK_EXPORT __attribute__((visibility("default")))
 
-/* How long connect() may wait for the engine's decision; how long a question about our own socket may. */
+/* How long connect() may wait for the engine's decision, unless the environment says so, and at most; how
+   long a question about our own socket may. */
 #define KWIK_DECISION_MS 50
+#define KWIK_DECISION_MOST_MS 60000
 #define KWIK_ANSWER_MS 1000
 /* How long a look at the map that did not find a destination is believed. */
 #define KWIK_ABSENCE_MS 10
@@ -56,6 +58,7 @@ struct kwik_setup {
     char directory[96];          /* the runtime directory */
     char served[sizeof(((struct sockaddr_un *)0)->sun_path)];
     struct sockaddr_un engine;
+    int decision;                /* milliseconds that connect() waits for the engine's */
     bool serves;                 /* this process may ask whom a gateway's connections carry */
     char gateway[96];            /* the gateway's runtime directory */
     char clients[108];

@@ -135,6 +135,17 @@ static bool find_directory(char *path, size_t size, uid_t uid)
     return length > 0 && (size_t)length < size;
 }
 
+/* Milliseconds: what KWIK_DECISION_MS says, where that is a number within its range. */
+static int find_decision(void)
+{
+    const char *given = secure_getenv("KWIK_DECISION_MS");
+    char *end;
+    if (given == NULL || given[0] < '0' || given[0] > '9')
+        return KWIK_DECISION_MS;
+    long limit = strtol(given, &end, 10);
+    return *end == 0 && limit > 0 && limit <= KWIK_DECISION_MOST_MS ? (int)limit : KWIK_DECISION_MS;
+}
+
 /* A gateway is the machine's and not the user's: the one that KWIK_GATEWAY_DIR names, else the system's. */
 static bool find_gateway(struct kwik_setup *setup)
 {
@@ -174,6 +185,7 @@ __attribute__((constructor)) static void start(void)
         setup->active = engine > 0 && (size_t)engine < sizeof(setup->engine.sun_path) && served > 0
                         && (size_t)served < sizeof(setup->served);
     }
+    setup->decision = find_decision();
     setup->serves = getauxval(AT_SECURE) == 0 && find_gateway(setup);
     errno = error;
 }

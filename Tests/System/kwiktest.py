@@ -87,11 +87,11 @@ class LabCase(unittest.TestCase):
         """Connections of programs that the engine has taken."""
         return self.lab.status()["counters"]["served"]
 
-    def assert_carried(self, before, size, servers=1):
+    def assert_carried(self, before, size, servers=1, what=""):
         """Since `before` the engine received `size` bytes or more, from as many servers or more."""
         after = self.carried()
         gained = {name: count - before.get(name, 0) for name, count in after.items()}
-        self.assertGreaterEqual(sum(gained.values()), size, f"the engine did not carry it: {gained}")
+        self.assertGreaterEqual(sum(gained.values()), size, f"the engine did not carry it{what}: {gained}")
         givers = [name for name, count in gained.items() if count > 0]
         self.assertGreaterEqual(len(givers), min(servers, SERVERS), f"too few servers gave any: {gained}")
 
@@ -99,8 +99,9 @@ class LabCase(unittest.TestCase):
         """Runs `action`; the engine must have carried `size` bytes for it."""
         before, served = self.carried(), self.served()
         result = action()
-        self.assertGreater(self.served(), served, "the engine was not asked")
-        self.assert_carried(before, size, servers if size else 0)
+        taken = self.served() - served
+        self.assertGreater(taken, 0, "the engine was not asked")
+        self.assert_carried(before, size, servers if size else 0, f" of {taken} connections")
         return result
 
     def assert_same(self, got, wanted):

@@ -169,6 +169,19 @@ class NoService(FailureCase):
         # As waiting for an engine would each time.
         undisturbed(seconds, lambda took: took < 1, "seconds without an engine")
 
+    def test_an_engine_that_does_not_answer_is_waited_for_as_long_as_one_is_told(self):
+        self.lab.engine.signal(signal.SIGSTOP)
+
+        def seconds(limit):
+            begun = time.monotonic()
+            words = ["curl", "-sS", "--fail", self.lab.url("small")]
+            result = self.lab.run(words, timeout=30, env={"KWIK_DECISION_MS": limit})
+            self.assertEqual(result.stdout, b"small\n")
+            return time.monotonic() - begun
+        self.assertGreater(seconds("1500"), 1.5)
+        for limit in ("50", "", "soon", "0", "60001"):
+            undisturbed(lambda limit=limit: seconds(limit), lambda took: took < 1, "seconds until native")
+
     def test_a_restarted_engine_serves_again(self):
         self.lab.engine.kill()
         self.lab.start_engine()

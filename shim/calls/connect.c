@@ -55,7 +55,7 @@ static bool offer(int fd, const struct kwik_address *destination, bool blocking,
     kwik_question_init(&question, KWIK_CONNECT, fd);
     question.request.flags = blocking ? KWIK_BLOCKING : 0;
     question.request.destination = *destination;
-    question.patience = KWIK_DECISION_MS;
+    question.patience = kwik_setup.decision;
     if (kwik_exchange(control, &question) == 0) {
         if (question.reply.state == KWIK_TAKEN && question.received >= 0) {
             int failure = kwik_swap(fd, question.received);
