@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from custom_peer import stream
+from kwiklab import wait_until
 from kwiktest import BULK_BYTES, MEBIBYTE, LabCase
 
 PEER = pathlib.Path(__file__).with_name("custom_peer.py")
@@ -39,6 +40,8 @@ class CustomProtocol(LabCase):
         digest = self.peer("push", 4 * MEBIBYTE, 2).decode()
         wanted = hashlib.sha256(b"".join(stream(4 * MEBIBYTE, 2))).hexdigest()
         recorded = self.lab.servers[0].directory / "recorded" / f"pushed-{4 * MEBIBYTE}-2"
+        # The server has nothing more to say when it has read all.
+        wait_until(lambda: recorded.exists() and recorded.stat().st_size == len(wanted), "the record")
         self.assertEqual((digest, recorded.read_text(encoding="ascii")), (wanted, wanted))
 
     def test_both_directions_at_once(self):
