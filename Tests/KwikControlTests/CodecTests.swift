@@ -41,7 +41,8 @@ func field(_ number: UInt8, _ contents: [UInt8]) -> [UInt8] {
         }
     }
 
-    @Test func messagesAreRecordedByteForByte() throws {
+    @Test("Every message is recorded byte for byte")
+    func goldenMessages() throws {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../Golden/kcp/messages.hex").standardized
         let now = Samples.all.map { name, message in

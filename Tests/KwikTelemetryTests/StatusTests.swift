@@ -78,7 +78,8 @@ private var status: JSON {
 }
 
 @Suite struct StatusText {
-    @Test func theTableIsRecorded() throws {
+    @Test("The table of the status is the recorded one")
+    func goldenTable() throws {
         let file = top.appendingPathComponent("Tests/Golden/kwikctl/status.txt")
         let text = StatusTable.status(status, colour: false)
         if ProcessInfo.processInfo.environment["KWIK_GOLDEN_UPDATE"] == "1" {

@@ -36,10 +36,11 @@ SETS = {
 }
 
 
-# Options of swift test: the same tests, and under the two sanitizers.
+# Options of swift test: the same tests, and under the two sanitizers. What is compared with a file in
+# Tests/Golden has golden in its test's name.
 UNIT_SETS = {
     "unit": [],
-    "golden": ["--filter", "Golden"],
+    "golden": ["--filter", "[Gg]olden"],
     "address": ["--sanitize=address", "--scratch-path", ".build/address"],
     "thread": ["--sanitize=thread", "--scratch-path", ".build/thread"],
     "coverage": ["--enable-code-coverage", "--scratch-path", ".build/coverage"],
