@@ -83,7 +83,7 @@ system-test: dependencies-system build ## the long system tests (45 minutes)
 simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
 	@$(call counted,build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS)))
 
-mutants: build ## seeded faults in the core, each of which the simulation must find
+mutants: dependencies ## seeded faults in the core, each of which the simulation must find
 	@Tests/Simulation/mutants.sh
 
 golden: dependencies-test ## texts and messages against their recorded form
