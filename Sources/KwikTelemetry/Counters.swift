@@ -20,6 +20,11 @@ public struct Counters: Hashable, Sendable {
     public private(set) var bytesReceived: UInt64 = 0
     public private(set) var bytesSent: UInt64 = 0
     public private(set) var backendsRefused: UInt64 = 0
+    /// Gateway, of the streams that have ended: bytes sent by lease; those of them that its backend had given
+    /// before; and bytes sent once more out of what was kept.
+    public private(set) var bytesLeased: UInt64 = 0
+    public private(set) var bytesReadAhead: UInt64 = 0
+    public private(set) var bytesResent: UInt64 = 0
     public private(set) var pathsActivated: UInt64 = 0
     public private(set) var pathsSuspected: UInt64 = 0
     public private(set) var pathsFailed: UInt64 = 0
@@ -60,6 +65,10 @@ public struct Counters: Hashable, Sendable {
             if case .aborted = end { streamsAborted += 1 } else { streamsClosed += 1 }
             bytesReceived &+= received
             bytesSent &+= sent
+        case .windowUsed(_, let leased, let ahead, let again):
+            bytesLeased &+= leased
+            bytesReadAhead &+= ahead
+            bytesResent &+= again
         case .replicaEngaged: replicasEngaged += 1
         case .replicaEnded: replicasEnded += 1
         case .replicaQuarantined: replicasQuarantined += 1
@@ -98,6 +107,8 @@ public struct Counters: Hashable, Sendable {
             ("relayed_bytes", relayedBytes), ("streams_opened", streamsOpened),
             ("streams_closed", streamsClosed),
             ("streams_aborted", streamsAborted), ("bytes_received", bytesReceived), ("bytes_sent", bytesSent),
+            ("bytes_leased", bytesLeased), ("bytes_read_ahead", bytesReadAhead),
+            ("bytes_resent", bytesResent),
             ("backends_refused", backendsRefused), ("paths_activated", pathsActivated),
             ("paths_suspected", pathsSuspected), ("paths_failed", pathsFailed),
             ("replicas_engaged", replicasEngaged), ("replicas_ended", replicasEnded),

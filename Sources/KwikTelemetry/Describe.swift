@@ -47,7 +47,7 @@ public func describe(_ event: Event, name: (ServerID) -> String = { "\($0.value)
     case .integrityFailure(let stream, let offset):
         return EventDescription(
             .error, "checksum failed", [LogField("stream", stream.value), LogField("offset", offset)])
-    case .streamOpened, .streamConnected, .streamClosed, .reattached, .belowTarget:
+    case .streamOpened, .streamConnected, .streamClosed, .windowUsed, .reattached, .belowTarget:
         return describeStream(event, name)
     case .promoted, .quorum, .quorumDisagreed:
         return describeSuccession(event, name)
@@ -113,6 +113,13 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
         case .aborted(let errno):
             return EventDescription(.notice, "stream aborted", counts + [LogField("error", errorText(errno))])
         }
+    case .windowUsed(let stream, let leased, let ahead, let again):
+        return EventDescription(
+            .debug, "window used",
+            [
+                LogField("stream", stream.value), LogField("leased", leased), LogField("read-ahead", ahead),
+                LogField("resent", again),
+            ])
     case .reattached(let stream, let path, let epoch):
         return EventDescription(
             .notice, "stream moved to another path",

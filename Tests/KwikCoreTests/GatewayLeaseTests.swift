@@ -137,6 +137,23 @@ private func tags(_ range: ByteRange) -> [BlockTag] {
         #expect(world.received(main) == [])
     }
 
+    /// Read ahead: half of a lease was there when it came. Retained: the same blocks go out once more.
+    @Test func whatTheWindowWasGoodForIsCounted() {
+        let world = world(Int(4 * size), role: .replica)
+        let (first, second) = (channel(8), channel(4, on: 2))
+        world.lease(first, one, blocks(2, 6), window: 1 << 22)
+        world.pull()
+        world.give(one, Int(2 * size))
+        world.pull()
+        world.lease(second, one, blocks(4, 6), window: 1 << 22)
+        world.pull(PathID(2))
+        #expect(world.received(first) == [blocks(2, 6)] && world.received(second) == [blocks(4, 6)])
+        world.handle(.channelReset(main, code: 0))
+        world.tick(after: .seconds(1))
+        #expect(
+            world.events.contains(.windowUsed(one, leased: 6 * size, ahead: 4 * size, again: 2 * size)))
+    }
+
     @Test func leasePastTheEndIsToldSo() {
         let world = world(Int(2 * size), role: .replica)
         world.lease(channel(8), one, blocks(1, 3), window: 1 << 22)

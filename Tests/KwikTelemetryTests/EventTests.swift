@@ -68,6 +68,10 @@ private let lines: [(Event, String)] = [
         .leaseMoved(stream, offset: 1, length: 2, from: server, to: ServerID(4)),
         "debug lease moved stream=8 offset=1 length=2 from=b to=4"
     ),
+    (
+        .windowUsed(stream, leased: 30, ahead: 20, again: 10),
+        "debug window used stream=8 leased=30 read-ahead=20 resent=10"
+    ),
     (.reattached(stream, path, epoch: 1), "notice stream moved to another path stream=8 path=2 epoch=1"),
     (
         .promoted(stream, from: ServerID(4), to: server, offset: 9),
@@ -111,7 +115,8 @@ private let lines: [(Event, String)] = [
         let json = counters.json
         let expected: [(String, Int64)] = [
             ("connects", 3), ("served", 0), ("streams_opened", 1), ("streams_closed", 2),
-            ("streams_aborted", 1), ("bytes_received", 110), ("bytes_sent", 212), ("backends_refused", 1),
+            ("streams_aborted", 1), ("bytes_received", 110), ("bytes_sent", 212),
+            ("bytes_leased", 30), ("bytes_read_ahead", 20), ("bytes_resent", 10), ("backends_refused", 1),
             ("paths_activated", 1), ("paths_suspected", 1), ("paths_failed", 0), ("replicas_engaged", 1),
             ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
             ("reattachments", 1), ("promotions", 1), ("quorums", 1),

@@ -225,7 +225,7 @@ final class Client: Node {
             // A gateway that has forgotten its session numbers anew, perhaps like a stream that still ends.
             if network.server(server).losses.isEmpty { world.fail("client: \(event)") }
         case .streamConnected(let stream, _): reached(.connected, stream)
-        case .streamClosed, .channelFailed, .nameRefused: break
+        case .streamClosed, .windowUsed, .channelFailed, .nameRefused: break
         }
     }
 }

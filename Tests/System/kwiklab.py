@@ -435,6 +435,11 @@ class Lab:
             raise LabError(f"kwikctl status: {answer.stderr.strip()}")
         return json.loads(answer.stdout)
 
+    def counters(self, server):
+        """A gateway's own."""
+        words = [BUILD / "kwikctl", "--socket", server.directory / "run", "status", "--json"]
+        return json.loads(self.run(words, shim=False).stdout)["counters"]
+
     def run(self, argv, shim=True, timeout=60, **options):
         """A program to its end, under the shim; its result with bytes of output."""
         env = dict(self.environment(shim), **options.pop("env", {}))

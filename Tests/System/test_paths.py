@@ -1,7 +1,6 @@
 """Paths of every kind: by several interfaces to one server, through relays, and what a program binds to."""
 
 import hashlib
-import json
 import pathlib
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import threading
 import time
 import unittest
 
-from kwiklab import BUILD, wait_until
+from kwiklab import wait_until
 from kwiktest import LabCase, MEBIBYTE, content, undisturbed
 from pathlab import EVERYWHERE, PathLab, can_make_namespaces
 
@@ -211,22 +210,17 @@ class Relays(PathCase):
         wanted = {self.through(1), self.through(2)}
         wait_until(lambda: wanted <= set(self.lab.paths()), "paths through relays")
 
-    def relayed(self, server):
-        words = [BUILD / "kwikctl", "--socket", server.directory / "run", "status", "--json"]
-        answer = self.lab.run(words, shim=False)
-        return json.loads(answer.stdout)["counters"]
-
     def test_the_primary_is_reached_through_the_others_too(self):
         self.assertEqual(self.curl("little"), b"little")
         self.wait_for_relays()
         for server in self.lab.servers[1:]:
-            self.assertGreaterEqual(self.relayed(server)["relayed_paths"], 1)
+            self.assertGreaterEqual(self.lab.counters(server)["relayed_paths"], 1)
 
     def test_a_transfer_goes_on_through_a_relay_when_nothing_else_is_left(self):
         self.assertEqual(self.curl("little"), b"little")
 
         def relayed():
-            return sum(self.relayed(server)["relayed_bytes"] for server in self.lab.servers[1:])
+            return sum(self.lab.counters(server)["relayed_bytes"] for server in self.lab.servers[1:])
 
         def gained():
             self.wait_for_relays()

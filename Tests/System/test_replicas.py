@@ -35,6 +35,24 @@ class LyingReplica(LabCase):
 
 
 @needs_servers(3)
+class ReadAhead(LabCase):
+    def test_a_gateway_counts_what_its_backend_gave_before_it_was_asked_for(self):
+        truth = content(SIZE, "ahead")
+        self.lab.put("file", truth)
+        self.assert_same(self.curl("file"), truth)
+
+        def counts():
+            each = [self.lab.counters(server) for server in self.lab.servers]
+            return [sum(one[name] for one in each)
+                    for name in ("bytes_leased", "bytes_read_ahead", "bytes_resent")]
+        wait_until(lambda: counts()[0] > SIZE // 10, "leased bytes of a stream that has ended")
+        leased, ahead, resent = counts()
+        self.assertIn(ahead, range(1, leased + 1))
+        # What is sent again is a loss's or a late lease's.
+        self.assertLess(resent, SIZE)
+
+
+@needs_servers(3)
 class DifferingReplicas(LabCase):
     """Each server's header has a value of its own: same length on one, another length on the other."""
 

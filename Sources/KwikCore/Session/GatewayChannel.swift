@@ -54,12 +54,15 @@ final class GatewayLease {
     /// What is to be sent next.
     var next: UInt64
     let end: UInt64
+    /// What the backend had given when the lease came.
+    let produced: UInt64
 
     init(channel: GatewayChannel, stream: GatewayStream, range: ByteRange) {
         self.channel = channel
         self.stream = stream
         next = range.start
         end = range.end
+        produced = stream.window.produced
     }
 }
 

@@ -125,6 +125,7 @@ extension GatewaySession {
             return
         }
         stream.window.grant(read: read, maximum: maximum)
+        stream.use.forget(before: stream.window.heldFrom)
         stream.activateParts()
         if stream.isPaused, hasRoom(stream) {
             stream.isPaused = false

@@ -252,6 +252,10 @@ extension GatewaySession {
         streams[stream.id] = nil
         closed.insert(
             stream.id, until: now + limits.closedStreamMemory, now: now, limit: limits.closedStreams)
+        let use = stream.use
+        if use.leased > 0 || use.again > 0 {
+            event(.windowUsed(stream.id, leased: use.leased, ahead: use.ahead, again: use.again))
+        }
         event(
             .streamClosed(
                 stream.id, end, received: stream.reassembler.front, sent: stream.window.produced))

@@ -45,7 +45,9 @@ extension GatewaySession {
         while let lease = firstLease(part) {
             if let own = ownRange(part), own.start <= lease.next { return sendOwn(own, part, room: room) }
             let range = leaseRange(lease)
-            let sent = range.isEmpty ? nil : send(range, on: lease.channel, of: part, room: room)
+            let sent =
+                range.isEmpty
+                ? nil : send(range, on: lease.channel, of: part, room: room, leasedAt: lease.produced)
             lease.next += sent?.plain ?? 0
             if lease.next == lease.end || (stream.window.ended && lease.next >= stream.window.produced) {
                 complete(lease)
@@ -120,18 +122,19 @@ extension GatewaySession {
     // MARK: DATA
 
     /// Sends what the room allows of `range`, which lies within one block and is not empty; all of it where
-    /// that can be compressed.
+    /// that can be compressed. `leasedAt`: see `WindowUse`.
     private func send(
-        _ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int
+        _ range: ByteRange, on channel: GatewayChannel, of part: GatewayPart, room: Int,
+        leasedAt produced: UInt64? = nil
     ) -> SentPiece {
-        let whole = part.stream.window.slice(range)
-        if let sent = sendCompressed(
-            whole, at: range.start, on: channel, path: part.path, &part.stream.compressibility)
-        {
-            return sent
-        }
-        return sendPlain(
-            whole.prefix(max(room, limits.leastPiece)), at: range.start, on: channel, path: part.path,
-            &part.stream.compressibility)
+        let stream = part.stream
+        let whole = stream.window.slice(range)
+        let sent =
+            sendCompressed(whole, at: range.start, on: channel, path: part.path, &stream.compressibility)
+            ?? sendPlain(
+                whole.prefix(max(room, limits.leastPiece)), at: range.start, on: channel, path: part.path,
+                &stream.compressibility)
+        stream.use.sent(ByteRange(range.start, range.start + sent.plain), leasedAt: produced)
+        return sent
     }
 }

@@ -65,6 +65,7 @@ final class GatewayStream {
     /// The driver found no room and waits for `accept`.
     var isPaused = false
     var compressibility = Compressibility()
+    var use = WindowUse()
 
     // Upstream.
     var reassembler: Reassembler

@@ -10,6 +10,9 @@ public enum Event: Hashable, Sendable {
     case streamOpened(StreamID, ServerID)
     case streamConnected(StreamID, errno: Int32)
     case streamClosed(StreamID, StreamEnd, received: UInt64, sent: UInt64)
+    /// Bytes that a gateway sent of the stream by lease, those of them that its backend had given before it
+    /// was asked for, and those that it sent once more without asking its backend again.
+    case windowUsed(StreamID, leased: UInt64, ahead: UInt64, again: UInt64)
     /// A code ended the channel that carries a stream: ours or the peer's.
     case channelFailed(ChannelID, StreamID, ErrorCode)
     /// The primary opened a public stream; nobody here takes such.
