@@ -33,6 +33,7 @@ extension Scenario {
             scenario.drawAmbushes()
         }
         scenario.drawSockets()
+        scenario.drawNarrowed()
         scenario.drawSecondary()
         scenario.drawCompression()
         scenario.displaceReplicas(most: 0.7)

@@ -83,6 +83,23 @@ extension Scenario {
         workloads.append(quit)
     }
 
+    /// A program that makes its send buffer smaller while it does not read, and more than that waits for a
+    /// backend that has to be rid of its answer first.
+    mutating func drawNarrowed() {
+        var chance = Chance(seed: seed, purpose: "narrowed")
+        guard chance.chance(0.02) else { return }
+        let size = UInt64(chance.integer(1_500_000...3_000_000))
+        var workload = Workload(
+            start: Interval(seconds: chance.number(0.3...2)),
+            exchanges: [Exchange(.echo, size: size, seed: chance.next() >> 8)])
+        workload.options.append(SocketOption(SocketOption.socket, SocketOption.receiveBufferName, 65_536))
+        let pause = chance.number(2...5)
+        workload.pauses = [(at: UInt64(chance.integer(0...100_000)), for: Interval(seconds: pause))]
+        let at = workload.start + Interval(seconds: chance.number(0.5...1) * pause)
+        workload.changes = [(at, SocketOption(SocketOption.socket, SocketOption.sendBufferName, 65_536))]
+        workloads.append(workload)
+    }
+
     private static func option(_ chance: inout Chance) -> SocketOption {
         let name = chance.pick([
             SocketOption.sendBufferName, SocketOption.receiveBufferName, SocketOption.priorityName,
