@@ -173,6 +173,26 @@ extension Event {
     }
 
     /// House bug S3: the gateway had forgotten it, and the program lost what it had not read yet.
+    /// FIN went out on a channel that had ended (seed 62866).
+    @Test("Whole before the primary has answered the attach: FIN goes once more, and then the channel ends")
+    func wholeBeforeTheAnswer() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.up(other)
+        world.data(scene.own, ByteRange(0, 1_000))
+        world.handle(.localEnded(scene.stream, closed: false))
+        world.pull()
+        world.receive(scene.own, .window(read: 0, maximum: 1 << 20))
+        world.handle(.pathDown(path))
+        let attached = try world.main(other)
+        world.fin(attached, 1_000)
+        #expect(!world.finished.contains(attached))
+        world.receive(attached, .window(read: 0, maximum: 1 << 20))
+        world.pull(other)
+        #expect(world.frames(attached).contains { if case .fin = $0 { true } else { false } })
+        #expect(world.finished.contains(attached))
+    }
+
     @Test("A stream that is whole both ways is not attached again")
     func wholeStaysWhole() throws {
         let scene = try ClientScene.connected()

@@ -65,26 +65,32 @@ extension ClientSession {
         defer { recount(lease, of: stream) }
         if let index = stream.part(of: channel.server) { stream.parts[index].received += range.count }
         let middle = min(range.end, Block.roundDown(range.start) + Block.size)
-        take(ByteRange(range.start, middle), piece.first, from: channel.server, of: stream, now: now)
+        let first = ByteRange(range.start, middle)
+        take(first, piece.first, by: lease, from: channel.server, of: stream, now: now)
         if middle < range.end {
-            take(ByteRange(middle, range.end), piece.second, from: channel.server, of: stream, now: now)
+            let second = ByteRange(middle, range.end)
+            take(second, piece.second, by: lease, from: channel.server, of: stream, now: now)
         }
     }
 
     private func take(
-        _ range: ByteRange, _ landing: Landing, from server: ServerID, of stream: ClientStream, now: Instant
+        _ range: ByteRange, _ landing: Landing, by lease: Lease?, from server: ServerID,
+        of stream: ClientStream, now: Instant
     ) {
         let block = Block.index(of: range.start)
         if landing.isTorn {
-            orphan(block, of: stream, except: server)
+            orphan(block, of: stream, beside: lease)
             return
         }
         // The copy may be gone since, also by what the piece's first bytes have shown.
-        guard stream.book.copy(server, of: block)?.number == landing.copy,
-            stream.book.commit(server, range) > 0
-        else {
+        guard stream.book.copy(server, of: block)?.number == landing.copy else {
             stream.book.duplicated += range.count
-            orphan(block, of: stream, except: server)
+            orphan(block, of: stream, beside: lease)
+            return
+        }
+        guard stream.book.commit(server, range) > 0 else {
+            // Another lease of the same server has brought it.
+            stream.book.duplicated += range.count
             return
         }
         verify(block, from: server, of: stream, now: now)

@@ -91,10 +91,10 @@ struct LeaseBook {
 
     func lease(on channel: ChannelID) -> Lease? { leases.first { $0.channel == channel } }
 
-    /// Whether some lease of a server but `except` covers the block.
-    func isHeld(_ block: UInt64, except: ServerID?) -> Bool {
+    /// Whether some lease but `lease` covers the block.
+    func isHeld(_ block: UInt64, beside lease: Lease?) -> Bool {
         let start = Block.start(of: block)
-        return leases.contains { $0.server != except && $0.range.start <= start && start < $0.range.end }
+        return leases.contains { $0 !== lease && $0.range.start <= start && start < $0.range.end }
     }
 
     /// Whether some lease of the server covers the block.

@@ -74,7 +74,7 @@ extension ClientSession {
         let copy = stream.book.copy(server, of: block)
         stream.book.dropCopy(server, of: block)
         stream.book.primaryOnly.insert(stream.range(ofBlock: block))
-        orphan(block, of: stream, except: server)
+        orphan(block, of: stream)
         stream.parts[index].mismatchesInRow += 1
         stream.parts[index].mismatches += 1
         if let copy, lookInto(copy, from: index, of: stream, now: now) { return }
@@ -108,15 +108,19 @@ extension ClientSession {
         }
     }
 
-    /// Nobody works on the block, `except` aside, whose copy was no good: it waits for a lease.
-    func orphan(_ block: UInt64, of stream: ClientStream, except: ServerID? = nil) {
+    /// Nobody works on the block, `lease` aside, which can't bring it any more: it waits for a lease.
+    func orphan(_ block: UInt64, of stream: ClientStream, beside lease: Lease? = nil) {
         let range = stream.range(ofBlock: block)
         guard !range.isEmpty, stream.book.claims.contains(range.start), !isSettled(block, of: stream),
-            !stream.book.isHeld(block, except: except), !stream.isAwaited(range.start),
-            // What only the primary can serve gets no tag: no copy of it is worth waiting for.
-            stream.book.primaryOnly.contains(range.start)
-                || !stream.servers.contains(where: { isWhole(block, from: $0, of: stream) })
+            !stream.isAwaited(range.start)
         else { return }
+        if stream.book.primaryOnly.contains(range.start) {
+            // It gets no tag: no copy of it is worth waiting for.
+            guard !(stream.primary.map { stream.book.isHeld(block, by: $0) } ?? false) else { return }
+        } else {
+            let isComplete = stream.servers.contains { isWhole(block, from: $0, of: stream) }
+            guard !isComplete, !stream.book.isHeld(block, beside: lease) else { return }
+        }
         stream.book.orphans.insert(range)
     }
 

@@ -155,10 +155,10 @@ extension ClientSession {
     }
 
     /// Both halves said all they had: the channel's own end is what remains, once nothing can be lost any
-    /// more with another path, which would have to go out by this channel.
+    /// more with another path, which would have to go out by this channel. After an attach FIN has to.
     func finishOwn(_ stream: ClientStream) {
         guard let own = stream.own, stream.downWhole, stream.finSent, !stream.ownFinished,
-            stream.flights.areOnly(on: own.path)
+            !stream.upAwaitsWindow, stream.flights.areOnly(on: own.path)
         else { return }
         stream.ownFinished = true
         out.append(.finish(own))
