@@ -98,6 +98,9 @@ def losses(ratios, path):
     earlier = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["ratios"]
     found = []
     for name, (value, higher) in ratios.items():
+        if name not in earlier:
+            print(f"{name}: not in {path}, not compared")
+            continue
         then = earlier[name]
         bound = then * (1 - MAX_LOSS) if higher else then * (1 + MAX_LOSS)
         found.append(Must(f"{name}, {then} earlier", value, round(bound, 3), higher))

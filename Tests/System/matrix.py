@@ -38,6 +38,7 @@ UPLOADS = {"upload_tcp": contenders.upload_tcp, "upload_one": contenders.upload_
            "upload_relays": contenders.upload_relays}
 # In the first round only.
 ONCE = {"single": contenders.single, "lied_to": contenders.lied_to}
+ONE_UPLOAD = {name: UPLOADS[name] for name in ("upload_tcp", "upload_interfaces")}
 
 
 def fingerprint():
@@ -58,6 +59,8 @@ class Store:
             data = json.loads(path.read_text(encoding="utf-8"))
             if (data.get("build"), data.get("congestion")) == (build, congestion):
                 self.data = data
+            else:
+                print(f"{path.name} is of other programs: begun anew", flush=True)
 
     def rounds(self, cell):
         """The rounds of a cell; none if it was defined otherwise when they were made."""
@@ -82,6 +85,8 @@ def contenders_of(cell, number, only):
     chosen = dict(ROUND)
     if cell.uploads:
         chosen |= UPLOADS
+    elif number == 0 and not cell.small:
+        chosen |= ONE_UPLOAD
     if cell.fairness:
         chosen["fairness"] = contenders.fairness
     if number == 0:

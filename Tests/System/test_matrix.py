@@ -1,5 +1,7 @@
 """The matrix's arithmetic, and one small round of it over real links."""
 
+import dataclasses
+import importlib.util
 import os
 import pathlib
 import tempfile
@@ -10,6 +12,18 @@ from matrix.network import Link, missing_privilege
 from matrix.world import World
 
 SIZE = 300 << 10
+
+
+def load_runner():
+    """matrix.py, whose name is that of the package beside it."""
+    place = pathlib.Path(__file__).with_name("matrix.py")
+    spec = importlib.util.spec_from_file_location("matrix_runner", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+matrix_runner = load_runner()
 
 
 def cell_of(name):
@@ -85,6 +99,37 @@ class Arithmetic(unittest.TestCase):
         told = " ".join(report.demands(measured))
         self.assertIn("of the best single path", told)
         self.assertIn("wrong bytes", told)
+
+    def test_interfaces_below_the_best_path_and_a_long_gap_of_theirs_are_told(self):
+        tcp = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
+        measured = figures.Figures(cell_of("K"), [round_of(
+            tcp=tcp, kwik={"mbps": 48.0, "seconds": 9.0, "longest_gap_ms": 200},
+            interfaces={"mbps": 30.0, "seconds": 9.0, "longest_gap_ms": 900})])
+        told = list(report.demands(measured))
+        self.assertEqual(len(told), 2, told)
+        self.assertIn("interfaces: 0.978 of the best single path", told[0])
+        self.assertIn("interfaces: a gap of 900 ms", told[1])
+
+    def test_a_liar_that_was_never_asked_is_told(self):
+        tcp = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
+        for mismatches, expected in ((0, 1), (2, 0)):
+            measured = figures.Figures(cell_of("A"), [round_of(
+                tcp=tcp, kwik={"mbps": 63.0}, lied_to={"mbps": 50.0, "mismatches": mismatches})])
+            self.assertEqual(len(list(report.demands(measured))), expected)
+
+    def test_what_was_measured_of_the_same_programs_is_not_measured_again(self):
+        cell = cell_of("A")
+        with tempfile.TemporaryDirectory(prefix="kwik-matrix-test-") as home:
+            path = pathlib.Path(home) / "matrix.json"
+            store = matrix_runner.Store(path, "build", "cubic", False)
+            store.rounds(cell).append({"kwik": {"mbps": 60.0}})
+            store.write()
+            for build, congestion, fresh, kept in (("build", "cubic", False, 1), ("other", "cubic", False, 0),
+                                                   ("build", "bbr2", False, 0), ("build", "cubic", True, 0)):
+                again = matrix_runner.Store(path, build, congestion, fresh)
+                self.assertEqual(len(again.rounds(cell)), kept, (build, congestion, fresh))
+            changed = dataclasses.replace(cell, seconds=cell.seconds + 1)
+            self.assertEqual(matrix_runner.Store(path, "build", "cubic", False).rounds(changed), [])
 
     def test_cells_are_found_by_name_and_by_letter(self):
         self.assertEqual([cell.name for cell in cells.named("d")], ["D"])

@@ -16,8 +16,8 @@ REASONS = {
            "TCP's does; the references have no jitter. Nothing is lost. Closest: 0.86",
     "X100": "a round trip goes by until a link that is back is used. Closest: 0.95",
     "X200": "a round trip goes by until a link that is back is used, and what it had lost comes first, also "
-            "what others have brought since. Closest: 0.945",
-    "X1000": "as X200, and a change of primary costs a round trip. Closest: 0.92",
+            "what others have brought since. Closest: 0.95",
+    "X1000": "as X200, and a change of primary costs a round trip. Closest: 0.94",
 }
 
 COLUMNS = [("cell", 7), ("ΣTCP", 7), ("best", 7), ("MPTCP", 7), ("aria2", 7), ("Kwik", 7), ("ifaces", 7),
@@ -79,9 +79,9 @@ def table(rows):
     return "\n".join(lines)
 
 
-def gap_limit(figures):
+def gap_limit(figures, who):
     """By the largest smoothed round trip that the engine told, which has the queues in it."""
-    paths = [path for round_ in figures.rounds for path in (round_.get("kwik") or {}).get("paths", [])]
+    paths = [path for round_ in figures.rounds for path in (round_.get(who) or {}).get("paths", [])]
     told = [path["rtt_ms"] for path in paths if path["rtt_ms"]]
     return max(GAP_MS, GAP_RTTS * max([figures.cell.longest_rtt, *told]))
 
@@ -89,18 +89,20 @@ def gap_limit(figures):
 def demands(figures):
     """What a cell does not meet, in words; its sum is judged with the others'."""
     cell = figures.cell
-    best = figures.against_tcp("kwik", True)
-    if best is None:
+    if figures.against_tcp("kwik", True) is None:
         yield "nothing of Kwik and TCP was measured"
-    elif best < SHARE_OF_BEST:
-        yield f"{best:.3f} of the best single path"
+    for who, name in (("kwik", ""), ("interfaces", "interfaces: ")):
+        best, gap = figures.against_tcp(who, True), figures.worst(who, "longest_gap_ms")
+        if best is not None and best < SHARE_OF_BEST:
+            yield f"{name}{best:.3f} of the best single path"
+        if cell.kills and gap is not None and gap > gap_limit(figures, who):
+            yield f"{name}a gap of {gap:.0f} ms; at most {gap_limit(figures, who):.0f}"
     for other in ("mptcp", "aria2"):
         share = figures.against("kwik", other)
         if share is not None and share < 1 and not cell.small:
             yield f"{share:.3f} of {other}"
-    gap = figures.worst("kwik", "longest_gap_ms")
-    if cell.kills and gap is not None and gap > gap_limit(figures):
-        yield f"a gap of {gap:.0f} ms; at most {gap_limit(figures):.0f}"
+    if not cell.small and figures.worst("lied_to", "mismatches") == 0:
+        yield "the lying replica was not asked for anything"
     if figures.corrupt():
         yield f"{figures.corrupt()} transfers with wrong bytes"
     yield from figures.failures()
@@ -111,11 +113,14 @@ def uploads(known):
     lines, short = [], []
     for cell, rounds in known:
         figures = Figures(cell, rounds)
-        one = figures.mbps("upload_one")
+        one, both = figures.mbps("upload_one"), figures.mbps("upload_interfaces")
+        tcp = number(figures.mbps("upload_tcp"))
         if one is None:
+            if both is not None:
+                lines.append(f"upload {cell.name}: TCP on the first link {tcp}, "
+                             f"Kwik over interfaces {both:.1f}")
             continue
-        lines.append(f"uploads {cell.name}: TCP on the first link {number(figures.mbps('upload_tcp'))}, "
-                     f"Kwik on it {one:.1f}")
+        lines.append(f"uploads {cell.name}: TCP on the first link {tcp}, Kwik on it {one:.1f}")
         alike = len({(link.rate, link.rtt) for link in cell.links}) == 1
         for name, alone in (("upload_interfaces", "upload_one"), ("upload_relays", "upload_relay")):
             gain = figures.against(name, alone)
