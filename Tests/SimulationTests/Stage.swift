@@ -12,6 +12,8 @@ struct Stage {
     /// Unlike ones, instead of `link`: a server behind each, or one server at an interface each.
     var links: [LinkTraits]?
     var isOneServer = false
+    /// All links lead through one queue.
+    var isOneQueue = false
     var compresses = false
 
     /// When the download begins, since the world began.
@@ -25,9 +27,12 @@ struct Stage {
                 roles: index == 0 ? [.origin, .replica] : [.replica])
         }
         let routes = links.enumerated().map { index, link in
-            isOneServer
+            var route =
+                isOneServer
                 ? RoutePlan(server: 0, interface: InterfaceID(UInt32(index) + 1), link)
                 : RoutePlan(server: index, link)
+            route.bottleneck = isOneQueue ? 1 : nil
+            return route
         }
         let download = Workload(start: Stage.start, exchanges: [Exchange(.get, size: size, seed: 42)])
         var scenario = Scenario(
