@@ -10,7 +10,9 @@ CPU is user and system time of both ends, of kwikd and kwik-gateway or of the ba
 nginx, curl or the baseline's reader. The bare transfer has Kwik's settings (MTU, GSO, GRO, socket buffers,
 windows, cubic, cipher, acknowledgements, no id at the client) and the same two sockets at its ends: TCP from
 nginx, and an AF_UNIX stream to a reader. It does not have what Kwik adds: framing, CRC32C of each piece, sums
-of blocks, credit to streams. Beside it, and only told, stands the same out of memory, without the TCP.
+of blocks, credit to streams. Beside it stands the same out of memory, without the TCP; there only the engine
+has a bound. It is to stay within 1.3 of the bare client, whose work does not depend on where its server has
+the bytes from, so it is held against both; both ends together against the bare transfer from nginx alone.
 """
 
 import argparse
@@ -32,6 +34,8 @@ PROGRAMS = {"pingpong": ["pingpong.c"], "connect": ["connect.c"],
             "baseline": ["baseline.c", "quic.c", "-lngtcp2", "-lngtcp2_crypto_gnutls", "-lgnutls"]}
 # All that is compared runs before other work of the machine, alike.
 NICENESS = -10
+# CPU of a single path through Kwik, of a bare transfer's.
+MAX_CPU = 1.3
 # Loss against an earlier run that fails.
 MAX_LOSS = 0.10
 
@@ -73,6 +77,7 @@ def ratios_of(ways, round_trip, passed):
             "cpu_both_to_baseline": (both / (bare["client"] + bare["server"]), False),
             "cpu_both_to_relay": (both / (relay["client"] + relay["server"]), False),
             "cpu_kwikd_to_client": (kwik["kwikd"] / relay["client"], False),
+            "cpu_kwikd_to_baseline_client": (kwik["kwikd"] / bare["client"], False),
             "cpu_gateway_to_server": (kwik["gateway a"] / relay["server"], False),
             "pingpong_p50_to_tcp": (round_trip["kwik"]["p50_us"] / round_trip["tcp"]["p50_us"], False),
             "pingpong_p50_beside_idle": (beside, False),
@@ -85,7 +90,11 @@ def musts_of(ratios, round_trip):
         # Three servers on one machine can't be faster than one: a replica that adds nothing is parked.
         Must("three servers to one, Mbit/s", ratios["mbps_three_to_one"][0], 0.8, higher=True),
         # Like with like: both take the bytes from nginx over TCP and write them into an AF_UNIX stream.
-        Must("CPU of kwikd + gateway to bare QUIC's client + server", ratios["cpu_both_to_relay"][0], 1.3),
+        Must("CPU of kwikd + gateway to bare QUIC's client + server", ratios["cpu_both_to_relay"][0],
+             MAX_CPU),
+        Must("CPU of kwikd to bare QUIC's client, from nginx", ratios["cpu_kwikd_to_client"][0], MAX_CPU),
+        Must("CPU of kwikd to bare QUIC's client, out of memory", ratios["cpu_kwikd_to_baseline_client"][0],
+             MAX_CPU),
         Must("ping-pong, p50 added, µs", kwik["p50_us"] - tcp["p50_us"], 150),
         Must("ping-pong, p99, µs", kwik["p99_us"], max(1000, 2 * tcp["p99_us"])),
         Must("ping-pong, p50 beside idle connections to without", ratios["pingpong_p50_beside_idle"][0], 1.5),

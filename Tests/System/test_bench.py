@@ -36,5 +36,23 @@ class Losses(unittest.TestCase):
             self.assertIn(name, known)
 
 
+class Musts(unittest.TestCase):
+    def missed(self, kwikd):
+        """What a run misses whose bare client needs 1 s per GiB from nginx and 0.9 out of memory."""
+        ways = {name: {"mbps": 100} for name in ("one", "three", "plain", "relay", "baseline")}
+        ways["one"]["cpu_s_per_gib"] = {"kwikd": kwikd, "gateway a": 1.0}
+        ways["relay"]["cpu_s_per_gib"] = {"client": 1.0, "server": 1.0}
+        ways["baseline"]["cpu_s_per_gib"] = {"client": 0.9, "server": 0.6}
+        round_trip = {name: {"p50_us": 100, "p99_us": 200} for name in ("tcp", "kwik", "kwik_beside_idle")}
+        ratios = bench.ratios_of(ways, round_trip, {"ratio": 1.0})
+        return [must.name for must in bench.musts_of(ratios, round_trip) if not must.holds()]
+
+    def test_an_engine_is_held_against_the_bare_client_of_either_server(self):
+        self.assertEqual(self.missed(1.16), [])
+        self.assertEqual(self.missed(1.2), ["CPU of kwikd to bare QUIC's client, out of memory"])
+        self.assertEqual(self.missed(1.4), ["CPU of kwikd to bare QUIC's client, from nginx",
+                                            "CPU of kwikd to bare QUIC's client, out of memory"])
+
+
 if __name__ == "__main__":
     unittest.main()
