@@ -247,6 +247,33 @@ private final class Peer {
         #expect(bench.relay.count == 0)
     }
 
+    @Test("A path that is idle for a minute ends: its port is silent, and another takes its place")
+    func expiry() throws {
+        let bench = try Bench(maximumPaths: 1)
+        let port = try bench.establish("a")
+        let far = Peer(bench.target)
+        let near = try Peer()
+        near.send(100, to: port)
+        try bench.turn {
+            far.receive()
+            return far.bytes == 100
+        }
+        bench.relay.sweep(now: Clock.now() + .seconds(50))
+        #expect(bench.relay.count == 1 && bench.ask("b").status == .failure)
+        bench.relay.sweep(now: Clock.now() + .seconds(61))
+        #expect(bench.relay.count == 0)
+        near.send(101, to: port)
+        try bench.settle { far.receive() }
+        #expect(far.bytes == 100 && bench.relay.bytes == 100)
+        let next = try bench.establish("a")
+        near.send(50, to: next)
+        try bench.turn {
+            far.receive()
+            return far.bytes == 150
+        }
+        #expect(bench.relay.count == 1 && far.bytes == 150)
+    }
+
     @Test("What is forwarded for a client keeps to its rate: a bit waits, what is more is lost")
     func rate() throws {
         let bench = try Bench(rate: 1_000_000)
