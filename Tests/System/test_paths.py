@@ -152,7 +152,7 @@ class NamedInterfaces(PathCase):
         self.lab.wait_for_paths(self.other())
 
 
-class Uploads(PathCase):
+class UploadCase(PathCase):
     """The server's own receiver, so that bytes are counted where they arrive."""
 
     @classmethod
@@ -161,6 +161,14 @@ class Uploads(PathCase):
             server.start_nginx = lambda server=server: server.start_backend(
                 [sys.executable, HERE / "clients" / "upload.py", "serve", server.backend_port])
 
+    def send(self, content_):
+        words = [sys.executable, HERE / "clients" / "upload.py", "send", EVERYWHERE, self.lab.service_port]
+        result = self.lab.run(words, stdin=None, input=content_)
+        self.assertEqual(result.returncode, 0, result.stderr.decode(errors="replace"))
+        return result.stdout.decode().strip()
+
+
+class Uploads(UploadCase):
     def test_an_upload_takes_both_interfaces(self):
         sent = content(SIZE, "upload")
         self.send(b"first")
@@ -178,24 +186,16 @@ class Uploads(PathCase):
         undisturbed(least, lambda count: count > SIZE // 4, "bytes by either interface")
         print(f"  upload of {SIZE >> 20} MiB over two links of {RATE}: {SIZE * 8e-6 / took:.1f} Mbit/s")
 
-    def send(self, content_):
-        words = [sys.executable, HERE / "clients" / "upload.py", "send", EVERYWHERE, self.lab.service_port]
-        result = self.lab.run(words, stdin=None, input=content_)
-        self.assertEqual(result.returncode, 0, result.stderr.decode(errors="replace"))
-        return result.stdout.decode().strip()
 
-
-class Relays(PathCase):
+class RelayCase(PathCase):
     """Three servers; the second and third relay to the first, the third does nothing else."""
 
     servers = 3
 
     @classmethod
     def prepare(cls):
-        cls.truth = content(SIZE, "relays")
+        super().prepare()
         first, second, third = cls.lab.servers
-        cls.lab.put("file", cls.truth, [first])
-        cls.lab.put("little", b"little")
         allow = [f"{EVERYWHERE}:{first.gateway_port}"]
         second.service["roles"], second.relay = ["replica", "relay"], {"allow": allow}
         third.service["roles"], third.relay = ["relay"], {"allow": allow}
@@ -210,6 +210,18 @@ class Relays(PathCase):
         wanted = {self.through(1), self.through(2)}
         wait_until(lambda: wanted <= set(self.lab.paths()), "paths through relays")
 
+    def relayed(self):
+        return [self.lab.counters(server)["relayed_bytes"] for server in self.lab.servers[1:]]
+
+
+class Relays(RelayCase):
+    @classmethod
+    def prepare(cls):
+        super().prepare()
+        cls.truth = content(SIZE, "relays")
+        cls.lab.put("file", cls.truth, cls.lab.servers[:1])
+        cls.lab.put("little", b"little")
+
     def test_the_primary_is_reached_through_the_others_too(self):
         self.assertEqual(self.curl("little"), b"little")
         self.wait_for_relays()
@@ -219,12 +231,9 @@ class Relays(PathCase):
     def test_a_transfer_goes_on_through_a_relay_when_nothing_else_is_left(self):
         self.assertEqual(self.curl("little"), b"little")
 
-        def relayed():
-            return sum(self.lab.counters(server)["relayed_bytes"] for server in self.lab.servers[1:])
-
         def gained():
             self.wait_for_relays()
-            before, got = relayed(), []
+            before, got = sum(self.relayed()), []
             thread = self.begin(got)
             # What the client sends to the first server itself is lost without a word.
             self.lab.silence_port(self.lab.servers[0].gateway_port)
@@ -233,9 +242,34 @@ class Relays(PathCase):
                 self.assert_same(got[0], self.truth)
             finally:
                 self.lab.resume()
-            return relayed() - before
+            return sum(self.relayed()) - before
         # Unless the transfer was over when it was to be disturbed.
         undisturbed(gained, lambda count: count > SIZE // 4, "bytes through the relays", times=3)
+
+
+class RelayedUploads(RelayCase, UploadCase):
+    def test_an_upload_goes_on_through_both_relays_when_nothing_else_is_left(self):
+        sent = content(SIZE, "relayed upload")
+        self.send(b"first")
+
+        def least():
+            self.wait_for_relays()
+            before, got = self.relayed(), []
+            begun = self.sent()
+            thread = threading.Thread(target=lambda: got.append(self.send(sent)))
+            thread.start()
+            wait_until(lambda: self.sent() > begun + MEBIBYTE, "the upload has begun")
+            self.lab.silence_port(self.lab.servers[0].gateway_port)
+            try:
+                thread.join()
+                self.assertEqual(got, [hashlib.sha256(sent).hexdigest()])
+            finally:
+                self.lab.resume()
+            return min(after - then for after, then in zip(self.relayed(), before))
+        undisturbed(least, lambda count: count > SIZE // 4, "bytes through either relay", times=3)
+
+    def sent(self):
+        return sum(path["sent_bytes"] for path in self.lab.paths().values())
 
 
 @unittest.skipUnless(can_make_namespaces(), "network namespaces can only be made by root")
