@@ -98,16 +98,16 @@ conformance: dependencies-conformance build ## programs and test suites natively
 bench: dependencies-demo build ## what Kwik costs on loopback; build/bench.json [COMPARE=earlier.json]
 	@$(PYTHON) Tests/Benchmarks/bench.py $(if $(COMPARE),--compare $(COMPARE))
 
-sanitize: dependencies-test build ## unit tests under AddressSanitizer and ThreadSanitizer
+sanitize: dependencies-test ## unit tests under AddressSanitizer and ThreadSanitizer
 	@$(PYTHON) Tests/System/suite.py address thread
 
-fuzz: dependencies-test ## fuzzers over every parser
-	@$(call counted,Tests/Fuzz/build.sh)
+fuzz: dependencies-test ## fuzzers over every parser [FUZZ_SECONDS=30, each]
+	@Tests/Fuzz/build.sh
 
 coverage: dependencies-test ## lines that the unit tests run
 	@$(PYTHON) Tests/System/suite.py coverage
 
-docs: build ## API documentation into build/docs
+docs: dependencies ## API documentation into build/docs
 	@packaging/docs.sh build/docs
 
 matrix: dependencies-matrix build ## the link matrix beside TCP, MPTCP and aria2 [CELL=D] [RUNS=9] (1 h)

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Builds each libFuzzer target and runs it on its corpus and for FUZZ_SECONDS of new inputs (30 unless told).
 #
-#   Tests/Fuzz/build.sh [TARGET...]        all targets unless named; with FUZZ_SECONDS=0 builds only
+#   Tests/Fuzz/build.sh [TARGET...]        all targets unless named; with FUZZ_SECONDS=0 the corpus alone
 #
-# The last line is `fuzz: targets=N runs=N`; a target that tries nothing fails.
+# The last lines are `fuzz: targets=N runs=N` and, in targets, `test: passed=N failed=N`; one that does not
+# build or tries nothing fails.
 # What libFuzzer finds goes to .build/fuzz/TARGET: new inputs to corpus/, failures to crash-* beside it.
 set -eu
 
@@ -31,8 +32,18 @@ module() { # name
         $(find -L "$root/Sources/$1" -name '*.swift' | sort)
 }
 
+# libFuzzer takes no time for all time.
+if [ "$seconds" = 0 ]; then bound=-runs=0; else bound=-max_total_time=$seconds; fi
+
 targets=0
 total=0
+# Whatever ends this script, a compiler's error too, it says how far it came.
+wanted=$#
+conclude() {
+    echo "fuzz: targets=$targets runs=$total"
+    echo "test: passed=$targets failed=$((wanted - targets))"
+}
+trap conclude EXIT
 for target in "$@"; do
     out=$root/.build/fuzz/$target
     objects="" doors="" sources=""
@@ -59,11 +70,10 @@ for target in "$@"; do
     # shellcheck disable=SC2086
     swiftc $flags -module-name Fuzz -I "$out" $doors -o "$out/fuzz" $sources \
         "$fuzz/$target/main.swift" $objects
-    [ "$seconds" -gt 0 ] || continue
     # Swift's own backtraces would take the crash from libFuzzer.
     # Its exit code would be lost in a pipe.
     status=0
-    SWIFT_BACKTRACE=enable=no "$out/fuzz" -max_total_time="$seconds" -max_len=20000 -rss_limit_mb=1024 \
+    SWIFT_BACKTRACE=enable=no "$out/fuzz" "$bound" -max_len=20000 -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="$out/" "$out/corpus" "$fuzz/$target/corpus" \
         >"$out/log" 2>&1 || status=$?
     if [ "$status" != 0 ]; then
@@ -78,5 +88,3 @@ for target in "$@"; do
     targets=$((targets + 1))
     total=$((total + runs))
 done
-echo "fuzz: targets=$targets runs=$total"
-[ "$seconds" = 0 ] || [ "$targets" -gt 0 ]
