@@ -95,22 +95,29 @@ def run_unit(*options):
 
 
 def show_coverage():
-    """A line for each module, the last for all: lines of code that the unit tests ran. False: none."""
+    """Lines of code that the unit tests ran: the files with most left, the modules, all. False: none."""
     tools = pathlib.Path(shutil.which(SWIFT)).resolve().parent
     exported = subprocess.run(
         [tools / "llvm-cov", "export", "-summary-only", COVERAGE / "kwikPackageTests.xctest",
          "-instr-profile", COVERAGE / "codecov" / "default.profdata", ROOT / "Sources"],
-        stdout=subprocess.PIPE, check=True)
-    modules = {}
+        stdout=subprocess.PIPE, check=False)
+    if exported.returncode != 0:
+        print("coverage: nothing was recorded")
+        return False
+    files, modules = [], {}
     for file in json.loads(exported.stdout)["data"][0]["files"]:
         lines = file["summary"]["lines"]
-        name = pathlib.Path(file["filename"]).relative_to(ROOT / "Sources").parts[0]
-        module = modules.setdefault(name, [0, 0])
+        path = pathlib.Path(file["filename"]).relative_to(ROOT / "Sources")
+        files.append((lines["covered"] - lines["count"], str(path), lines["count"], lines["covered"]))
+        module = modules.setdefault(path.parts[0], [0, 0])
         module[0] += lines["count"]
         module[1] += lines["covered"]
-    modules["all"] = [sum(counts) for counts in zip(*modules.values())]
-    for name, (count, covered) in modules.items():
-        print(f"coverage: module={name} lines={count} covered={covered} percent={100 * covered / count:.1f}")
+    modules["all"] = [sum(counts) for counts in zip(*modules.values())] or [0, 0]
+    rows = [("file", *file[1:]) for file in sorted(files)[:10]]
+    rows += [("module", name, *counts) for name, counts in modules.items()]
+    for kind, name, count, covered in rows:
+        percent = 100 * covered / max(count, 1)
+        print(f"coverage: {kind}={name} lines={count} covered={covered} percent={percent:.1f}")
     return modules["all"][1] > 0
 
 
