@@ -105,14 +105,32 @@ import Testing
         guard case .ramp = try scene.state.trial else { throw Unexpected() }
     }
 
+    /// Only replicas were.
+    @Test("A further path that gives nothing is parked, until its time is over or the own path is suspect")
+    func parkedPath() throws {
+        let scene = try Self.spread()
+        let world = scene.world
+        let both = [ClientWorld.path, Self.second]
+        world.pass(.milliseconds(200), on: both)
+        let asked = try #require(world.leases(Self.second).first)
+        world.data(scene.own, ByteRange(Block.size * 2, asked.range.start))
+        #expect(try scene.state.isSpread)
+        world.pass(.milliseconds(1_200), on: both)
+        #expect(try scene.state.isParked(Self.second) && !scene.state.isSpread)
+        try scene.state.unpark(now: world.now + .seconds(20))
+        #expect(try scene.state.isParked(Self.second))
+        world.pass(.milliseconds(300), on: [Self.second])
+        #expect(try !scene.state.isParked(Self.second))
+    }
+
     /// With a second for it, replicas on the same machine took a third of a download's time and gave nothing.
-    @Test("A trial takes a second, or ten round trips, but on fast paths no longer than its bytes")
+    @Test("A trial takes a second, or ten round trips, but a tenth of that where bytes come fast")
     func fastTrial() {
         let near = Interval.milliseconds(1)
-        #expect(Tuning.trialTime(longest: near, received: 60 << 20) == .seconds(1))
-        #expect(Tuning.trialTime(longest: near, received: 64 << 20) == .milliseconds(10))
-        #expect(Tuning.trialTime(longest: .milliseconds(200), received: 64 << 20) == .seconds(2))
-        #expect(Tuning.trialTime(longest: .milliseconds(200), received: 0) == .seconds(2))
+        #expect(Tuning.trialTime(longest: near, rate: 60e6) == .seconds(1))
+        #expect(Tuning.trialTime(longest: near, rate: 70e6) == .milliseconds(100))
+        #expect(Tuning.trialTime(longest: .milliseconds(200), rate: 70e6) == .seconds(2))
+        #expect(Tuning.trialTime(longest: .milliseconds(200), rate: 0) == .seconds(2))
     }
 
     struct Unexpected: Error {}

@@ -18,12 +18,15 @@ import Testing
         for isParked in [false, true] {
             let scene = try SpreadTests.spread()
             let world = scene.world
-            if isParked { try scene.state.parkedUntil = world.now + .seconds(30) }
+            if isParked {
+                try scene.state.parked.append(
+                    .init(path: ClientWorld.mirrorPath, until: world.now + .seconds(30), times: 1))
+            }
             world.pass(.milliseconds(4_800), on: Self.paths)
             #expect(told(world).isEmpty)
             world.pass(.milliseconds(400), on: Self.paths)
             #expect(told(world) == [isParked ? .unparked : .none])
-            #expect(try scene.state.parkedUntil == nil)
+            #expect(try scene.state.parked.allSatisfy { $0.until == nil })
         }
     }
 

@@ -9,6 +9,8 @@ public struct Cell: Sendable {
     /// Bytes of each transfer, over one link as over all; nil: as much as takes a given time.
     public var size: UInt64?
     public var events: [Event] = []
+    /// All links lead through one queue: together they carry what one does.
+    public var isOneQueue = false
 
     /// From a moment of the transfer on a link carries a share of its rate; none: silence.
     public struct Event: Sendable {
@@ -36,6 +38,7 @@ public struct Cell: Sendable {
         Cell(name: "X100", links: [(50, 20, 0, 1), (20, 80, 0, 1)], events: blackouts(0.1)),
         Cell(name: "X200", links: [(50, 20, 0, 1), (20, 80, 0, 1)], events: blackouts(0.2)),
         Cell(name: "X1000", links: [(50, 20, 0, 1), (20, 80, 0, 1)], events: blackouts(1)),
+        Cell(name: "S", links: [(50, 20, 0, 1), (50, 20, 0, 1)], isOneQueue: true),
         Cell(name: "A-20K", links: [(50, 20, 0, 1), (20, 80, 0, 1)], size: 20 << 10),
         Cell(name: "A-200K", links: [(50, 20, 0, 1), (20, 80, 0, 1)], size: 200 << 10),
         Cell(name: "A-2M", links: [(50, 20, 0, 1), (20, 80, 0, 1)], size: 2 << 20),
@@ -92,7 +95,8 @@ public struct Cell: Sendable {
         func share(of parts: [Double]) -> Double {
             together.bytes / parts.reduce(0, +)
         }
-        let parts = links.indices.map { alone[$0].rate * available($0, together.seconds) }
+        let parts = links.indices.prefix(isOneQueue ? 1 : links.count)
+            .map { alone[$0].rate * available($0, together.seconds) }
         return Result(
             kind: kind, ofSum: share(of: parts), ofBest: share(of: [parts.max() ?? 1]),
             waste: together.wire / wire - 1, longestGap: together.gap.seconds, violation: together.violation)
@@ -115,7 +119,8 @@ public struct Cell: Sendable {
         tracing: Bool = false
     ) -> Transfer {
         let share = events.isEmpty ? { _ in 1.0 } : { link in available(link, seconds) / seconds }
-        let megabits = used.reduce(0.0) { $0 + links[$1].megabits * share($1) }
+        let megabits = used.prefix(isOneQueue ? 1 : used.count)
+            .reduce(0.0) { $0 + links[$1].megabits * share($1) }
         let size = size ?? UInt64(megabits * 125_000 * seconds)
         let traits = used.map { index in
             let link = links[index]
@@ -129,9 +134,12 @@ public struct Cell: Sendable {
         let exchange = Exchange(kind == .upload ? .put : .get, size: size, seed: 42)
         let workload = Workload(start: Self.start, exchanges: [exchange])
         let routes = traits.enumerated().map { index, link in
-            kind == .servers
+            var route =
+                kind == .servers
                 ? RoutePlan(server: index, link)
                 : RoutePlan(server: 0, interface: InterfaceID(UInt32(index) + 1), link)
+            route.bottleneck = isOneQueue ? 1 : nil
+            return route
         }
         var scenario = Scenario(seed: seed, servers: plans, routes: routes, workloads: [workload])
         scenario.settings.silentPrimary = .promote

@@ -32,18 +32,6 @@ import Testing
         #expect(program.share(of: 1) > 0.05)
     }
 
-    @Test("Three servers behind one queue bring a download no later than one")
-    func sharedQueue() throws {
-        var stage = Stage(link: .of(megabits: 50, roundTrip: 20), size: 20_000_000)
-        stage.isOneQueue = true
-        let outcome = stage.play()
-        #expect(outcome.violation == nil)
-        let program = try #require(outcome.programs.first)
-        let alone = try #require(stage.alone().programs.first)
-        #expect(program.digest == alone.digest)
-        #expect(program.seconds < alone.seconds * 1.05)
-    }
-
     @Test func anotherDateCostsNothing() throws {
         let (outcome, program) = try download(.dated(3))
         #expect(!endedByMismatch(program))

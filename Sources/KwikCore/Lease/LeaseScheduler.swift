@@ -29,14 +29,14 @@ extension ClientSession {
     private func candidates(_ stream: ClientStream) -> [Candidate] {
         var all: [Candidate] = []
         for path in paths where path.isActive && path.server == stream.primary && stream.allows(path) {
-            let isOther = stream.own?.path != path.id
-            all.append(Candidate(path: path, part: nil, takesNew: isOther && stream.isSpread))
+            let takesNew = stream.own?.path != path.id && stream.isSpread && !stream.isLeftOut(path.id)
+            all.append(Candidate(path: path, part: nil, takesNew: takesNew))
         }
         for index in stream.parts.indices where stream.parts[index].ended == nil {
             guard !stream.parts[index].isPaused, let path = path(stream.parts[index].channel.path),
                 path.isActive
             else { continue }
-            all.append(Candidate(path: path, part: index, takesNew: true))
+            all.append(Candidate(path: path, part: index, takesNew: !stream.isLeftOut(path.id)))
         }
         return all
     }
@@ -98,8 +98,8 @@ extension ClientSession {
     /// bring all that is left, so it is left to them (R: the link with 5 % of its rate and half a second of
     /// queue brought the last bytes half a second after everything else).
     private func relievePrimary(_ stream: ClientStream, _ all: [Candidate], now: Instant) {
-        guard stream.resetAt == nil, stream.trial?.pausesLeases != true, isEnding(stream, now: now),
-            let own = stream.own, let primary = path(own.path), primary.isActive,
+        guard stream.resetAt == nil, isEnding(stream, now: now), let own = stream.own,
+            let primary = path(own.path), primary.isActive,
             stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
         let begun = begun(stream, primary)
@@ -131,8 +131,8 @@ extension ClientSession {
     }
 
     private func grantNew(_ stream: ClientStream, _ others: [Candidate], now: Instant) {
-        guard !others.isEmpty, stream.resetAt == nil, stream.trial?.pausesLeases != true,
-            let own = stream.own, let primary = path(own.path), primary.isActive || mayBeReplaced(stream),
+        guard !others.isEmpty, stream.resetAt == nil, let own = stream.own,
+            let primary = path(own.path), primary.isActive || mayBeReplaced(stream),
             stream.book.pendingCarves.count < ClientLimit.carvesPending
         else { return }
         let order = others.sorted { $0.path.sample.srtt < $1.path.sample.srtt }

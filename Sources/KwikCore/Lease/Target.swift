@@ -4,7 +4,7 @@ extension ClientSession {
     /// Compares the stream's rate over 5 s with its share of what its paths showed that they can. Only while
     /// there is more to be had: a backend or a program that is slow is nobody's fault here.
     func watchTarget(_ stream: ClientStream, now: Instant) {
-        guard isNetworkLimited(stream), stream.trial?.pausesLeases != true else {
+        guard isNetworkLimited(stream), stream.trial?.resting == nil else {
             stream.targetSince = nil
             return
         }
@@ -17,8 +17,8 @@ extension ClientSession {
         let rate = Double(stream.down.front - since.front) / (now - since.at).seconds
         let target = targetRate(stream)
         guard rate < target * Tuning.targetShare else { return }
-        let remedy: TargetRemedy = stream.parkedUntil.map { now < $0 } ?? false ? .unparked : .none
-        stream.parkedUntil = nil
+        let remedy: TargetRemedy = stream.parked.contains { $0.until != nil } ? .unparked : .none
+        stream.unpark(now: .never)
         event(.belowTarget(stream.id, rate: UInt64(rate), target: UInt64(target), remedy))
     }
 

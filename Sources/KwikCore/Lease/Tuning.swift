@@ -80,16 +80,18 @@ public enum Tuning {
 
     // Marginal gain.
 
-    /// Engaged replicas must raise the stream's rate by this factor within the trial, else they are parked.
+    /// A path must raise the stream's rate by this factor, else it is parked, where it shares a bottleneck
+    /// with the others.
     static let worthwhile: Double = 1.10
     /// What is engaged is judged after max(this, 10·srtt), and again and again.
     static let trial = Interval.seconds(1)
-    /// After so many bytes 10·srtt are enough: where they come in less than the second (0.5 Gbit/s) machines
-    /// may be the bottleneck, which replicas only burden. Three servers to one on loopback, 1 GiB.
-    static let trialBytes: UInt64 = 64 << 20
+    /// Bytes per second from which on machines may be the bottleneck, which replicas only burden: then a
+    /// trial takes max(this, 10·srtt). Three servers to one on loopback, 1 GiB.
+    static let fastRate: Double = 64 * 1_048_576
+    static let fastTrial = Interval.milliseconds(100)
 
-    static func trialTime(longest srtt: Interval, received: UInt64) -> Interval {
-        max(received < trialBytes ? trial : .zero, srtt * 10)
+    static func trialTime(longest srtt: Interval, rate: Double) -> Interval {
+        max(rate < fastRate ? trial : fastTrial, srtt * 10)
     }
 
     /// The own path's rate is no lower than this share of the best that it showed: it is not disturbed. Loss
@@ -98,13 +100,25 @@ public enum Tuning {
     /// Paths that share a bottleneck bring together at least this share of the best that the own one showed
     /// (R: the primary's link falls to 5 %, and the pause to see why took 1 s of what the other brought).
     static let sharedLeast: Double = 0.6
-    /// A replica that gives less than this share of the bytes is parked.
+    /// Together they bring no more than this times the best that one of them showed: they may share what
+    /// limits them.
+    static let sharedMost: Double = 1.2
+    /// A path that rests may share a bottleneck where the others take over at once this share of what it
+    /// gave: as much as their congestion windows allow.
+    static let takenOver: Double = 0.4
+    /// A path rests if it gives between these shares of the bytes: less is not to be told from noise, and
+    /// what more leaves behind the others' congestion windows need seconds to take over. That is worth it
+    /// only in a transfer that has lasted `trialLate`.
+    static let trialLeast: Double = 0.1
+    static let trialMost: Double = 0.36
+    static let trialLate = Interval.seconds(10)
+    /// A path that gives less than this share of the bytes is parked.
     static let leastShare: Double = 0.03
     /// From engaging replicas to their full rate: max(this, 3·srtt).
     static let trialRamp = Interval.milliseconds(100)
-    /// Leases that are out when a trial turns to the primary alone have this long to come in.
+    /// Leases of a path that is to rest have this long to come in.
     static let trialDrain = Interval.milliseconds(60)
-    /// The primary alone is measured for max(this, 2·srtt): long enough to count, short enough to cost
+    /// The others without it are looked at for max(this, 2·srtt): long enough to count, short enough to cost
     /// little.
     static let trialAlone = Interval.milliseconds(120)
     static let trialAgain = Interval.seconds(60)

@@ -101,6 +101,10 @@ extension ClientSession {
                 out.append(.probe(path.id))
                 event(.pathStateChanged(path.id, path.server, from: .active, to: .suspect))
                 withdraw(from: path, now: now)
+                // What was not worth it beside this one may be all that is left.
+                for stream in streams where stream.own?.path == path.id || takesPart(path, in: stream) {
+                    stream.unpark(now: .never)
+                }
                 findOther(insteadOf: path, now: now)
             case .failed:
                 event(.pathStateChanged(path.id, path.server, from: .suspect, to: .failed))

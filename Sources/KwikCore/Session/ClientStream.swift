@@ -125,35 +125,50 @@ final class ClientStream {
     /// Whether the primary's other paths carry leases.
     var isSpread = false
     var trial: Trial?
-    var parkedUntil: Instant?
+    var parked: [ParkedPath] = []
     /// Since when its rate is compared with its paths' rates, and where its front was then.
     var targetSince: (at: Instant, front: UInt64)?
-    var parks = 0
     /// Payload bytes from the primary, duplicates included.
     var primaryReceived: UInt64 = 0
     /// Leases that the primary left unserved.
     var failedLeases = 0
 
-    /// Whether engaged replicas are worth their work: the stream's rate with them, against the primary's
-    /// without.
+    /// Which of the paths that carry leases are worth their work: what all bring, against what the others
+    /// bring without one of them.
     enum Trial {
         /// Just engaged: what comes does not count yet.
         case ramp(until: Instant)
-        /// With the replicas, since then.
+        /// All of them, since then.
         case together(since: Instant, Counts)
-        /// No new leases; those that are out come in, for so long at most.
-        case draining(together: Double, until: Instant)
-        /// The primary alone, since then, when its path had brought `received` bytes.
-        case alone(together: Double, since: Instant, received: UInt64)
+        /// One rests: it gets no new leases. Those that it has come in, for so long at most.
+        case draining(Rest, until: Instant)
+        /// The others, since then, when they had brought `received` bytes; a short look at first, and where
+        /// that `confirms` a doubt, time enough for them to take what the one leaves.
+        case without(Rest, since: Instant, received: UInt64, confirms: Bool)
         /// They were; asked again then.
         case settled(until: Instant)
 
-        var pausesLeases: Bool {
+        var resting: PathID? {
             switch self {
-            case .draining, .alone: true
-            case .ramp, .together, .settled: false
+            case .draining(let rest, _), .without(let rest, _, _, _): rest.path
+            case .ramp, .together, .settled: nil
             }
         }
+    }
+
+    /// A path that rests, and bytes per second before: of all, and its own.
+    struct Rest {
+        var path: PathID
+        var together: Double
+        var gave: Double
+    }
+
+    /// A path that carries no leases of this stream.
+    struct ParkedPath {
+        var path: PathID
+        /// nil: no longer.
+        var until: Instant?
+        var times: Int
     }
 
     /// Bytes received, at one time.
@@ -162,7 +177,7 @@ final class ClientStream {
         var all: UInt64
         /// On the own channel's path, whatever for.
         var own: UInt64
-        var each: [(server: ServerID, received: UInt64)]
+        var each: [(path: PathID, received: UInt64)]
 
         /// What came since then; 0 where more came twice than came.
         func since(_ before: Counts) -> UInt64 { all - min(before.all, all) }
@@ -220,6 +235,17 @@ final class ClientStream {
 
     /// Nothing is left to be said in either direction: the primary may have forgotten the stream.
     var isSettled: Bool { ownEnded && finSent && (downWhole || upEnd?.closed == true) }
+
+    func isParked(_ path: PathID) -> Bool { parked.contains { $0.path == path && $0.until != nil } }
+
+    /// Whether it gets no new leases.
+    func isLeftOut(_ path: PathID) -> Bool { isParked(path) || trial?.resting == path }
+
+    func unpark(now: Instant) {
+        for index in parked.indices {
+            if let until = parked[index].until, until <= now { parked[index].until = nil }
+        }
+    }
 
     /// Whether more than the own path is at work.
     var isEngaged: Bool { isSpread || parts.contains { $0.ended == nil } }
