@@ -12,7 +12,7 @@ public final class ProgramDoor {
         /// Open conversations; each lasts microseconds.
         public static let conversations = 256
         public static let conversationsOfProcess = 64
-        /// After this a conversation is cut off.
+        /// After this a conversation is cut off, unless the door was told otherwise.
         public static let conversationTime = Interval.seconds(1)
         /// More connects than this go native. Each holds two descriptors, three while it is pending.
         public static let connections = 8_192
@@ -28,6 +28,7 @@ public final class ProgramDoor {
     private let listener: Int32
     private let uid: UInt32
     private let namespace: UInt64
+    private let conversationTime: Interval
     private let log: (String) -> Void
     private let decide: (ConnectRequest) -> Verdict
     private let connected: (ProgramConnection) -> Void
@@ -44,13 +45,15 @@ public final class ProgramDoor {
 
     /// `listener`: a listening SEQPACKET socket, taken over. `log` is told what is worth a line and never
     /// data. `decide` is asked once for each connect that could be served; `connected` gets each that then
-    /// is, pending, and keeps it.
+    /// is, pending, and keeps it. A conversation is cut off after `conversationTime`.
     public init(
-        loop: EventLoop, listener: Int32, log: @escaping (String) -> Void,
+        loop: EventLoop, listener: Int32, conversationTime: Interval = Limits.conversationTime,
+        log: @escaping (String) -> Void,
         decide: @escaping (ConnectRequest) -> Verdict, connected: @escaping (ProgramConnection) -> Void
     ) throws(Errno) {
         self.loop = loop
         self.listener = listener
+        self.conversationTime = conversationTime
         self.log = log
         self.decide = decide
         self.connected = connected
@@ -109,7 +112,7 @@ public final class ProgramDoor {
             return Descriptor.close(fd)
         }
         do throws(Errno) {
-            let until = Clock.now() + Limits.conversationTime
+            let until = Clock.now() + conversationTime
             conversations[fd] = try Conversation(
                 door: self, descriptor: fd, credentials: credentials, until: until)
             armTimer()

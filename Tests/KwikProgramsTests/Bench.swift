@@ -16,7 +16,8 @@ final class Bench {
     private var isDone: () -> Bool = { false }
     private var ticker: LoopTimer?
 
-    init() throws {
+    /// Conversations are not cut off while a test takes its time, unless that is what it is about.
+    init(conversationTime: Interval = .seconds(3_600)) throws {
         loop = try EventLoop()
         path = "/tmp/kwik-door-\(getpid())-\(String(RandomBytes.word(), radix: 36)).sock"
         let listener = try UnixSocket.listen(path: path, mode: 0o600, .sequentialPacket)
@@ -25,7 +26,8 @@ final class Bench {
         }
         ticker = try loop.timer { [unowned self] in self.loop.stop(1) }
         door = try ProgramDoor(
-            loop: loop, listener: listener, log: { [unowned self] line in self.lines.append(line) },
+            loop: loop, listener: listener, conversationTime: conversationTime,
+            log: { [unowned self] line in self.lines.append(line) },
             decide: { [unowned self] request in
                 self.asked.append(request)
                 return self.verdict

@@ -78,16 +78,21 @@ private func connectRequest(to destination: SocketAddress = anywhere) -> [UInt8]
         #expect(try talk.ask(Request(kind: .status).encoded, [socket]) == .hungUp)
     }
 
-    @Test func aProcessHasSoManyConversationsAndEachItsTime() throws {
+    @Test func aProcessHasSoManyConversations() throws {
         let bench = try Bench()
         let talks = try (0..<ProgramDoor.Limits.conversationsOfProcess).map { _ in try bench.conversation() }
         #expect(try bench.conversation().answer() == .hungUp)
         #expect(bench.lines.count == 1)
-        // All of them have run out when the last has.
-        for talk in talks.reversed() { #expect(try talk.answer() == .hungUp) }
+        for talk in talks { talk.hangUp() }
         let socket = tcp()
         defer { close(socket) }
         #expect(try bench.ask(.status, socket).state == .unknown)
+    }
+
+    @Test func aConversationThatSaysNothingIsCutOff() throws {
+        let bench = try Bench(conversationTime: .milliseconds(20))
+        let talks = try (0..<3).map { _ in try bench.conversation() }
+        for talk in talks.reversed() { #expect(try talk.answer() == .hungUp) }
     }
 
     // MARK: What is not for Kwik
