@@ -71,10 +71,11 @@ def run_reporting(command):
 def run_unit(*options):
     """The Swift tests, counted from the machine-readable report that the runner writes."""
     BUILD.mkdir(exist_ok=True)
-    report = BUILD / "unit-swift-testing.xml"
+    report = BUILD / "unit.xml"
     report.unlink(missing_ok=True)
     environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1")
-    command = [SWIFT, "test", "--xunit-output", BUILD / "unit.xml", *options]
+    # XCTest, of which there are no tests, leaks at its end: that fails the run under AddressSanitizer.
+    command = [SWIFT, "test", "--disable-xctest", "--xunit-output", report, *options]
     log = BUILD / "unit.log"
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace") as process, \

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -11,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Compiles once for each scratch directory, and then finds all up to date, as swift build does.
 SWIFT = """#!/bin/sh
+[ "$1" != test ] || exec Tests/swift-test "$@"
 grep -rq unbuildable Sources && { echo 'error: unbuildable'; exit 1; }
 while [ $# -gt 0 ]; do
     case $1 in
@@ -24,6 +26,12 @@ cp Tests/simulate "$scratch/debug/kwik-simulate"
 [ ! -e "$scratch/built" ] || exit 0
 touch "$scratch/built"
 [ -z "${graphs-}" ] || touch "$graphs/KwikCore.symbols.json"
+"""
+# One test passes, one is skipped. What there is of XCTest leaks, and fails the run.
+SWIFT_TEST = """#!/bin/sh
+while [ "$1" != --disable-xctest ]; do shift; [ $# -gt 0 ] || exit 1; done
+[ "$2" = --xunit-output ]
+echo "<testsuites><testsuite tests='$TESTS' failures='0' skipped='1'/></testsuites>" >"$3"
 """
 # In place of the simulation: one seed fails where a source has a fault.
 SIMULATE = """#!/bin/sh
@@ -57,10 +65,12 @@ class Targets(unittest.TestCase):
         self.top = pathlib.Path(directory.name)
         self.source = self.write("Sources/KwikCore/Core.swift", "let core = 1\n")
         self.write("Package.swift", "")
-        for name, text in [("Tests/simulate", SIMULATE), ("tools/swift", SWIFT), ("tools/docc", DOCC),
-                           ("tools/swiftc", SWIFTC), ("tools/cc", "#!/bin/sh\n")]:
+        for name, text in [("Tests/simulate", SIMULATE), ("Tests/swift-test", SWIFT_TEST),
+                           ("tools/swift", SWIFT), ("tools/docc", DOCC), ("tools/swiftc", SWIFTC),
+                           ("tools/cc", "#!/bin/sh\n")]:
             self.write(name, text).chmod(0o755)
-        for name in ["packaging/docs.sh", "Tests/Simulation/mutants.sh", "Tests/Fuzz/build.sh"]:
+        for name in ["packaging/docs.sh", "Tests/Simulation/mutants.sh", "Tests/Fuzz/build.sh",
+                     "Tests/System/suite.py"]:
             (self.top / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.top / name)
 
@@ -75,8 +85,9 @@ class Targets(unittest.TestCase):
         environment = dict(os.environ, SWIFT=str(self.top / "tools/swift"), SEEDS="9", CC="cc",
                            **variables)
         environment["PATH"] = f"{self.top / 'tools'}:{environment['PATH']}"
-        ended = subprocess.run([self.top / name, *arguments], cwd=self.top, env=environment, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        interpreter = [sys.executable] if name.endswith(".py") else []
+        ended = subprocess.run([*interpreter, self.top / name, *arguments], cwd=self.top, env=environment,
+                               text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
         return ended.returncode, ended.stdout.splitlines()[-1]
 
     def docs(self):
@@ -90,6 +101,18 @@ class Targets(unittest.TestCase):
     def fuzz(self, inputs, status, *targets, seconds="1"):
         return self.run_script("Tests/Fuzz/build.sh", *targets, INPUTS=inputs, STATUS=status,
                                FUZZ_SECONDS=seconds)
+
+    def unit(self, *sets, tests):
+        code, last = self.run_script("Tests/System/suite.py", *sets, TESTS=tests)
+        return code, last.partition(" seconds=")[0]
+
+    def test_unit_tests_are_counted_and_xctest_has_no_say(self):
+        self.assertEqual(self.unit("address", "thread", tests="2"), (0, "test: passed=2 failed=0 skipped=2"))
+        self.assertEqual(self.unit("golden", tests="1"), (1, "test: passed=0 failed=1 skipped=1"))
+
+    def test_coverage_fails_where_nothing_was_recorded(self):
+        self.write("tools/llvm-cov", "#!/bin/sh\nexit 1\n").chmod(0o755)
+        self.assertEqual(self.unit("coverage", tests="2"), (1, "test: passed=1 failed=1 skipped=1"))
 
     def test_documentation_is_there_again_when_nothing_was_compiled_since(self):
         self.assertEqual(self.docs(), (0, "docs: modules=1 pages=1 failed=0"))
