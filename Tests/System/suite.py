@@ -73,7 +73,8 @@ def run_unit(*options):
     BUILD.mkdir(exist_ok=True)
     report = BUILD / "unit.xml"
     report.unlink(missing_ok=True)
-    environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1")
+    environment = dict(os.environ, SWIFT_DETERMINISTIC_HASHING="1",
+                       LSAN_OPTIONS=f"suppressions={ROOT / 'Tests/System/leaks.txt'}")
     # XCTest, of which there are no tests, leaks at its end: that fails the run under AddressSanitizer.
     command = [SWIFT, "test", "--disable-xctest", "--xunit-output", report, *options]
     log = BUILD / "unit.log"
