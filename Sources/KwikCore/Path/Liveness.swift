@@ -54,8 +54,8 @@ struct Liveness {
                 state = .failed
                 return .failed
             }
-            // As often as before: the first that gets through brings the link back.
-            guard let probe = probeSent, now >= probe + min(every, Self.patience(sample)) else {
+            // More often than before: the first that gets through brings the link back.
+            guard let probe = probeSent, now >= probe + min(every / 2, Self.patience(sample)) else {
                 return .none
             }
             probeSent = now
@@ -72,7 +72,7 @@ struct Liveness {
             return probeSent.map { $0 + patience } ?? lastHeard + every
         case .suspect:
             let failure = suspectSince + max(Tuning.failAtLeast, sample.probeTimeout * 3) + .microseconds(1)
-            return min(failure, (probeSent ?? suspectSince) + min(every, patience))
+            return min(failure, (probeSent ?? suspectSince) + min(every / 2, patience))
         case .connecting, .failed, .closed:
             return .never
         }
