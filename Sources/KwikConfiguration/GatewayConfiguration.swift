@@ -12,7 +12,7 @@ public struct GatewayConfiguration: Sendable {
     public var clientAuthorities: AttachedFile?
     /// `[gateway] max_rate`: bytes per second that it sends at most, all clients together; nil: no limit.
     public var maxRate: UInt64?
-    /// `[gateway] memory`: bytes that all streams' windows may hold together.
+    /// `[gateway] memory`: bytes that all streams' windows may hold together, those of all clients.
     public var memory: UInt64 = 64 << 20
     /// `[gateway] max_sessions`.
     public var maxSessions: Int = 1_024

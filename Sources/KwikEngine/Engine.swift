@@ -18,6 +18,8 @@ public final class Engine {
     private let startedAt = Clock.now()
     /// What programs connect to, and whose service it is.
     private var served: [SocketAddress: Service] = [:]
+    /// What the windows of all services' streams may hold together, in bytes.
+    private static let memory: UInt64 = 64 << 20
 
     /// - Parameters:
     ///   - directory: the runtime directory, already checked.
@@ -33,9 +35,11 @@ public final class Engine {
             throw StartError("no event loop: \(error)")
         }
         let clientID = configuration.clientID ?? String(RandomBytes.word(), radix: 16)
+        let memory = MemoryBudget(bytes: Self.memory)
         for entry in configuration.services {
             let service = try Service(
-                entry, engine: configuration, clientID: clientID, endpoint: endpoint, log: log)
+                entry, engine: configuration, clientID: clientID, endpoint: endpoint, memory: memory,
+                log: log)
             services.append(service)
             for address in entry.addresses {
                 if let address = SocketAddress(host: address.host, port: address.port) {

@@ -37,7 +37,7 @@ final class Service {
 
     init(
         _ configuration: EngineService, engine: EngineConfiguration, clientID: String, endpoint: Endpoint,
-        log: Log
+        memory: MemoryBudget, log: Log
     ) throws(StartError) {
         self.configuration = configuration
         self.endpoint = endpoint
@@ -68,7 +68,8 @@ final class Service {
             }
         let client = ClientSettings(silentPrimary: policy, replicas: configuration.replicas == .auto)
         session = ClientSession(
-            settings: client, integrity: .standard, codec: compresses ? endpoint.codec : nil)
+            settings: client, integrity: .standard, memory: memory,
+            codec: compresses ? endpoint.codec : nil)
         driver = endpoint.makeDriver(SessionDoor(session))
         driver.role = { [unowned self] action in self.perform(action) }
         do throws(Errno) {

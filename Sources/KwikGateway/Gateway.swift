@@ -27,6 +27,7 @@ public final class Gateway {
     private var clients: ClientMap?
     private var sweep: LoopTimer?
     private var counters = Counters()
+    private let memory: MemoryBudget
     private let startedAt = Clock.now()
     private var finished: [(service: String, stream: JSON)] = []
 
@@ -67,6 +68,7 @@ public final class Gateway {
             throw StartError("\(configuration.identity.certificate.path): \(error)")
         }
         door = ServerDoor(secret: Self.doorSecret(configuration))
+        memory = MemoryBudget(bytes: configuration.memory, keepsPlace: true)
         var settings = TransportSettings()
         settings.congestionControl = configuration.congestion == .cubic ? .cubic : .bbr2
         self.settings = settings
@@ -257,7 +259,7 @@ public final class Gateway {
 
     private func makeSession(_ id: SessionID, _ service: GatewayService) -> ServedSession {
         let session = ServedSession(
-            id: id, service: service, endpoint: endpoint, memory: configuration.memory, clients: clients)
+            id: id, service: service, endpoint: endpoint, memory: memory, clients: clients)
         session.onEvent = { [unowned self] event in
             self.counters.count(event)
             self.log.write(describe(event))

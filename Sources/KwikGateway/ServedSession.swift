@@ -23,7 +23,7 @@ final class ServedSession {
 
     /// - Parameter clients: for a backend that sees the client's address.
     init(
-        id: SessionID, service: GatewayService, endpoint: Endpoint, memory: UInt64, clients: ClientMap?
+        id: SessionID, service: GatewayService, endpoint: Endpoint, memory: MemoryBudget, clients: ClientMap?
     ) {
         self.id = id
         self.service = service
@@ -33,10 +33,10 @@ final class ServedSession {
         taggers = BlockTaggers(joinSecret: joinSecret)
         var limits = GatewayLimits()
         limits.windowPerStream = service.maxWindow
-        limits.windowPerSession = memory
+        limits.windowPerSession = memory.bytes
         limits.streams = service.maxStreams
         core = unsafe GatewaySession(
-            roles: service.roles, integrity: .standard,
+            roles: service.roles, integrity: .standard, memory: memory,
             codec: service.compression == .zstd ? endpoint.codec : nil, tagger: taggers.tagger,
             limits: limits)
         driver = endpoint.makeDriver(SessionDoor(core))

@@ -35,8 +35,12 @@ final class ClientWorld {
     static let path = PathID(1)
     static let mirrorPath = PathID(2)
 
-    init(_ settings: ClientSettings = ClientSettings(), codec: Codec? = nil, compresses: Bool = false) {
-        session = ClientSession(settings: settings, integrity: GatewayChecks.integrity, codec: codec)
+    init(
+        _ settings: ClientSettings = ClientSettings(), memory: MemoryBudget? = nil, codec: Codec? = nil,
+        compresses: Bool = false
+    ) {
+        session = ClientSession(
+            settings: settings, integrity: GatewayChecks.integrity, memory: memory, codec: codec)
         self.compresses = compresses
         for server in [Self.origin, Self.mirror, ServerID(3)] {
             unsafe session.setTagger(

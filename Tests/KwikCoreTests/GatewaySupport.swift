@@ -60,10 +60,11 @@ final class GatewayWorld {
     private var writer = FrameWriter()
 
     init(
-        roles: Roles = [.origin, .replica], limits: GatewayLimits = GatewayLimits(), codec: Codec? = nil
+        roles: Roles = [.origin, .replica], limits: GatewayLimits = GatewayLimits(),
+        memory: MemoryBudget? = nil, codec: Codec? = nil
     ) {
         session = unsafe GatewaySession(
-            roles: roles, integrity: GatewayChecks.integrity, codec: codec,
+            roles: roles, integrity: GatewayChecks.integrity, memory: memory, codec: codec,
             tagger: { stream, block, bytes in unsafe GatewayChecks.tag(stream, block, Array(bytes)) },
             limits: limits)
     }

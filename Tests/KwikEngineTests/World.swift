@@ -95,7 +95,9 @@ final class World {
     // MARK: Servers
 
     /// Returns the address at which it listens.
-    func addGateway(_ certificate: String, id: String, roles: String, maxRate: String) throws -> String {
+    func addGateway(
+        _ certificate: String, id: String, roles: String, maxRate: String, memory: String = "64 MiB"
+    ) throws -> String {
         let free = try UDPSocket(binding: #require(SocketAddress(parsing: "127.0.0.1:0"))).localAddress
         try write(
             "\(certificate).toml",
@@ -106,6 +108,7 @@ final class World {
             certificate = "\(certificate).pem"
             key = "key"
             max_rate = "\(maxRate)"
+            memory = "\(memory)"
             [[service]]
             name = "\(service)"
             backend = "\(backend)"
@@ -171,7 +174,7 @@ final class World {
     }
 
     /// Connects as the shim does, as soon as the engine has a path.
-    func connect() throws {
+    func connect(reads: Bool = true) throws {
         var taken = -1 as Int32
         while taken < 0 {
             taken = try ask()
@@ -181,6 +184,7 @@ final class World {
             }
         }
         program = taken
+        guard reads else { return }
         reading = try loop.watch(program, for: .readable) { [unowned self] _ in self.readMore() }
     }
 

@@ -96,7 +96,7 @@ import Testing
         stalled.pauses = [(at: 1_000_000, for: .seconds(20))]
         stalled.ending = .leave(after: 1_000_000)
         let other = Workload(start: .milliseconds(1_500), exchanges: [download(8_000_000, seed: 7)])
-        // Their shares are nobody else's, and they are there for longer than the stalled ones.
+        // They are there for longer than the stalled ones, and want next to nothing.
         let idle = Workload(
             start: Stage.start, exchanges: [Exchange(.get, size: 100, seed: 1, think: .seconds(40))])
         var scenario = Stage().scenario
@@ -108,8 +108,8 @@ import Testing
         scenario.workloads = [other]
         let alone = try check(Simulation.run(scenario))
         #expect(outcome.programs[3].seconds < alone.seconds * 1.15)
-        // A ninth of the budget, a sixth for the last to leave. Each could do with 2.7 MB.
-        #expect(outcome.furthestAhead <= 2 << 20)
+        // Half the budget among those that want it when it is granted: two at least. Each could do with 2.7 MB.
+        #expect(outcome.furthestAhead <= 9 << 18)
     }
 
     @Test("Trap 9: tags do not wait behind the data of a slow primary")

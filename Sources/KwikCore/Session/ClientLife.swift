@@ -72,6 +72,7 @@ extension ClientSession {
     func localWrote(_ id: StreamID, count: Int, now: Instant) {
         guard let stream = stream(id) else { return }
         stream.down.consume(UInt64(count))
+        weigh(stream, now: now)
         updateWindow(stream, now: now)
         checkEnd(stream, now: now)
     }
@@ -82,7 +83,7 @@ extension ClientSession {
         guard let own = stream.own, case .open = stream.phase,
             always || stream.fin == nil || stream.isEngaged
         else { return }
-        let size = window(stream)
+        let size = window(stream, now: now)
         let target = stream.down.read + size
         let grows = target >= stream.granted + min(size / 4, 256 << 10)
         // A gateway may hold less than was granted: it goes on by the read offset.
@@ -98,10 +99,10 @@ extension ClientSession {
         }
     }
 
-    /// 3·Σrate·(srtt_max + horizon) within bounds, and a fair share of the process's budget. Of a path that
+    /// 3·Σrate·(srtt_max + horizon) within bounds, and its share of the memory. Of a path that
     /// starts up all its round trips count: what others bring meanwhile would else fill the window, and leave
     /// nothing to lease.
-    private func window(_ stream: ClientStream) -> UInt64 {
+    private func window(_ stream: ClientStream, now: Instant) -> UInt64 {
         var total = 0.0
         var longest = Interval.zero
         for path in paths where path.isActive && stream.allows(path) {
@@ -116,8 +117,14 @@ extension ClientSession {
         let bounded = min(max(wanted, Tuning.minimumWindow), Tuning.maximumWindow, most)
         // Two servers' bytes are held until they are compared.
         let copies: UInt64 = stream.isContested ? 2 : 1
-        let share = settings.memoryBudget / UInt64(max(streams.count, 1)) / copies
+        let share = memory.share(of: stream.demand, most: settings.memoryBudget, now: now) / copies
         return min(bounded, max(share, Tuning.initialWindow))
+    }
+
+    /// Its backend, what came or its program has got further.
+    func weigh(_ stream: ClientStream, now: Instant) {
+        let produced = max(stream.progress, stream.down.highest)
+        memory.tell(&stream.demand, produced: produced, read: stream.down.read, now: now)
     }
 
     // MARK: Ends
@@ -205,6 +212,7 @@ extension ClientSession {
     func release(_ stream: ClientStream, end: StreamEnd = .finished(closed: true)) {
         guard !stream.released else { return }
         stream.released = true
+        memory.leave(&stream.demand)
         wake(stream)
         if let own = stream.own { path(own.path)?.ownStreams -= 1 }
         ended.append(streamReport(stream))

@@ -169,8 +169,10 @@ extension ClientSession {
     func advanced(_ stream: ClientStream, now: Instant) {
         if stream.deaf {
             stream.down.consume(stream.down.unread)
+            weigh(stream, now: now)
             updateWindow(stream, now: now)
         } else if stream.down.unread > 0 {
+            weigh(stream, now: now)
             out.append(.deliver(stream.id))
         }
         checkEnd(stream, now: now)
@@ -208,6 +210,7 @@ extension ClientSession {
             if produced > stream.progress { stream.progressedAt = now }
             stream.progress = max(stream.progress, produced)
             stream.progressEnded = ended
+            weigh(stream, now: now)
         case .carved(let sequence, let ranges): carved(sequence, ranges, of: stream, now: now)
         case .delegated(let ranges, let server):
             guard stream.quorum == nil else { throw .notAllowedHere }

@@ -11,6 +11,7 @@ public final class ClientSession {
     let compressor: Compressor?
     let decompressor: Decompressor?
     var processor = ProcessorPressure()
+    var memory: SessionMemory
     /// In the order of their ids.
     var paths: [ClientPath] = []
     /// In the order of their ids.
@@ -46,12 +47,17 @@ public final class ClientSession {
     var contenders: UInt64 = 1
     var turn = 0
 
-    /// - Parameter codec: nil where pieces are never compressed.
-    public init(settings: ClientSettings, integrity: Integrity, codec: Codec? = nil) {
+    /// - Parameters:
+    ///   - memory: what the process's sessions share; nil: nothing but `settings` limits this one.
+    ///   - codec: nil where pieces are never compressed.
+    public init(
+        settings: ClientSettings, integrity: Integrity, memory: MemoryBudget? = nil, codec: Codec? = nil
+    ) {
         self.settings = settings
         self.integrity = integrity
         compressor = codec.map { Compressor($0) }
         decompressor = codec.map { Decompressor($0) }
+        self.memory = SessionMemory(memory)
     }
 
     /// The server's join secret came: its block tags can be checked.
@@ -171,6 +177,7 @@ public final class ClientSession {
 
     func insert(_ stream: ClientStream) {
         streams.insert(stream, at: Self.index(of: stream.id, in: streams))
+        memory.enter(&stream.demand)
     }
 
     func wake(_ stream: ClientStream) {

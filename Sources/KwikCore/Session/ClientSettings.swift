@@ -13,7 +13,8 @@ public struct ClientSettings: Sendable {
     public var silentPrimary: SilentPrimary
     /// Whether replicas may be engaged at all.
     public var replicas: Bool
-    /// Block memory per process, shared by the streams, in bytes.
+    /// What the windows of the session's streams may hold together, in bytes, and less where its process's
+    /// `MemoryBudget` is shared.
     public var memoryBudget: UInt64
 
     public init(silentPrimary: SilentPrimary = .fail, replicas: Bool = true, memoryBudget: UInt64 = 64 << 20)

@@ -83,6 +83,7 @@ final class ClientStream {
     var progressedAt = Instant(nanoseconds: 0)
     var applicationLimited = false
     var granted = Tuning.initialWindow
+    var demand = StreamDemand()
     /// The read offset last told.
     var toldRead: UInt64 = 0
     var fin: Fin?

@@ -16,9 +16,16 @@ extension GatewaySession {
 
     /// A gateway reads ahead of its own path, up to its window beyond what the client has read.
     private func readLimit(_ stream: GatewayStream) -> UInt64 {
-        let share = limits.windowPerSession / UInt64(max(streams.count, 1))
+        let share = memory.share(of: stream.demand, most: limits.windowPerSession, now: now)
         let window = min(limits.windowPerStream, max(share, limits.firstWindow))
         return min(stream.window.maximum, stream.window.read + window)
+    }
+
+    private func weigh(_ stream: GatewayStream) {
+        let produced = stream.window.produced
+        let read = stream.window.read
+        memory.tell(&stream.demand, produced: produced, read: read, now: now)
+        memory.hold(produced - min(read, produced), &stream.demand)
     }
 
     /// So many bytes were read into what `room` showed, or dropped if it said so.
@@ -33,6 +40,7 @@ extension GatewaySession {
         }
         let wasBehind = stream.window.produced < stream.window.read
         stream.window.filled(count)
+        weigh(stream)
         stream.activateParts()
         let caughtUp = wasBehind && stream.window.produced >= stream.window.read
         if stream.isReplica ? replicaHasNews(stream) || caughtUp : primaryHasNews(stream) {
@@ -125,6 +133,7 @@ extension GatewaySession {
             return
         }
         stream.window.grant(read: read, maximum: maximum)
+        weigh(stream)
         stream.use.forget(before: stream.window.heldFrom)
         stream.activateParts()
         if stream.isPaused, hasRoom(stream) {

@@ -17,7 +17,7 @@ extension GatewaySession {
         }
         guard streams.count < limits.streams else { throw .tooMany }
         let stream = GatewayStream(id: id, isReplica: isReplica, limits: limits, integrity: integrity)
-        streams[id] = stream
+        add(stream)
         isPrimary = isPrimary || !isReplica
         stream.own = channel
         channel.use = .stream(stream)
@@ -26,6 +26,11 @@ extension GatewaySession {
             _ = stream.part(on: path)
             event(.streamOpened(id, path.traits.server))
         }
+    }
+
+    func add(_ stream: GatewayStream) {
+        streams[stream.id] = stream
+        memory.enter(&stream.demand)
     }
 
     /// The client opens once more what it has heard nothing of since its path failed. Nothing else may be
@@ -250,6 +255,7 @@ extension GatewaySession {
         stream.giveUpAt = nil
         ending.removeAll { $0 === stream }
         streams[stream.id] = nil
+        memory.leave(&stream.demand)
         closed.insert(
             stream.id, until: now + limits.closedStreamMemory, now: now, limit: limits.closedStreams)
         let use = stream.use

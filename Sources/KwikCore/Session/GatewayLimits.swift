@@ -31,7 +31,8 @@ public struct GatewayLimits: Sendable {
     public var firstWindow: UInt64 = 65_536
     /// Backend bytes held per stream beyond what the client has read.
     public var windowPerStream: UInt64 = 16_777_216
-    /// The same for all streams of the session together; each has at least `firstWindow`.
+    /// The same for all streams of the session together, and less where its process's `MemoryBudget` is
+    /// shared; each has at least `firstWindow`.
     public var windowPerSession: UInt64 = 67_108_864
     /// Client bytes held per stream that the backend has yet to take.
     public var upstreamPerStream: UInt64 = 16_777_216

@@ -16,7 +16,7 @@ extension GatewaySession {
         nextOwnStream += 2
         let stream = GatewayStream(id: id, isReplica: false, limits: limits, integrity: integrity)
         stream.backend = .offered
-        streams[id] = stream
+        add(stream)
         offering.append(stream)
         giveUpLater(stream, after: limits.offerTime)
         offer(stream, on: path)

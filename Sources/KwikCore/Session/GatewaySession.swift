@@ -22,6 +22,7 @@ public final class GatewaySession {
     let compressor: Compressor?
     let decompressor: Decompressor?
     var processor = ProcessorPressure()
+    var memory: SessionMemory
     /// Of what this server gives of its own.
     var compressibility = Compressibility()
     var paths: [PathID: GatewayPath] = [:]
@@ -49,11 +50,12 @@ public final class GatewaySession {
 
     /// - Parameters:
     ///   - roles: what this server offers for the session's service.
+    ///   - memory: what the process's sessions share; nil: nothing but `limits` limits this one.
     ///   - codec: nil where pieces are never compressed.
     ///   - tagger: keyed with the session's join secret.
     public init(
-        roles: Roles, integrity: Integrity, codec: Codec? = nil, tagger: @escaping Tagger,
-        limits: GatewayLimits
+        roles: Roles, integrity: Integrity, memory: MemoryBudget? = nil, codec: Codec? = nil,
+        tagger: @escaping Tagger, limits: GatewayLimits
     ) {
         self.roles = roles
         self.integrity = integrity
@@ -61,6 +63,7 @@ public final class GatewaySession {
         compressor = codec.map { Compressor($0) }
         decompressor = codec.map { Decompressor($0) }
         self.limits = limits
+        self.memory = SessionMemory(memory)
     }
 
     public func handle(_ input: Input, now: Instant, into actions: inout [Action]) {

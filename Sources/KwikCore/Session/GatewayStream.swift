@@ -66,6 +66,7 @@ final class GatewayStream {
     var isPaused = false
     var compressibility = Compressibility()
     var use = WindowUse()
+    var demand = StreamDemand()
 
     // Upstream.
     var reassembler: Reassembler
