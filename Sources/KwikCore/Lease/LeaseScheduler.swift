@@ -105,7 +105,9 @@ extension ClientSession {
         let begun = begun(stream, primary)
         var rest: [ByteRange] = []
         var from = begun
-        while rest.count < WireLimit.ranges, let range = free(stream, from: from, length: .max / 2) {
+        // Half of all offsets: it is added to one.
+        let anyLength = UInt64.max / 2
+        while rest.count < WireLimit.ranges, let range = free(stream, from: from, length: anyLength) {
             rest.append(range)
             from = range.end
         }
@@ -179,9 +181,13 @@ extension ClientSession {
 
     /// How long until what the primary's own sender begins next is here, by what it has on the way.
     private func lag(_ stream: ClientStream, _ primary: ClientPath) -> Interval {
-        let way = ByteRange(min(stream.ownHighest, stream.ownBegun), stream.ownBegun)
-        let under = way.count - stream.book.claims.intersection(way).reduce(0) { $0 + $1.count }
-        return Interval(seconds: Double(under) / max(pace(primary), 1))
+        Interval(seconds: Double(unclaimed(stream, below: stream.ownBegun)) / max(pace(primary), 1))
+    }
+
+    /// Bytes below `end` that nobody was asked for: the primary's own sender has yet to bring them.
+    private func unclaimed(_ stream: ClientStream, below end: UInt64) -> UInt64 {
+        let rest = ByteRange(min(stream.ownHighest, end), end)
+        return rest.count - stream.book.claims.intersection(rest).reduce(0) { $0 + $1.count }
     }
 
     /// Bytes per second that the primary's own sender begins.
@@ -256,10 +262,7 @@ extension ClientSession {
         _ all: [Candidate]
     ) -> Bool {
         if stream.progress + Block.size >= stream.granted, !stream.progressEnded { return true }
-        // The own sender has all that nobody was asked for.
-        let rest = ByteRange(min(stream.ownHighest, stream.progress), stream.progress)
-        let own = rest.count - stream.book.claims.intersection(rest).reduce(0) { $0 + $1.count }
-        var bytes = own * contenders + primary.outstanding
+        var bytes = unclaimed(stream, below: stream.progress) * contenders + primary.outstanding
         var rate = primary.isActive ? primary.estimate : 0
         for other in all.map(\.path) where other.id != path.id {
             bytes += other.outstanding
