@@ -101,7 +101,7 @@ public enum StatusShape {
     ) -> JSON {
         .object([
             ("id", .integer(Int64(report.path.value))), ("server", .string(name(report.server))),
-            ("kind", .string(report.kind.rawValue)), ("via", JSON(via)),
+            ("kind", JSON(report.kind?.rawValue)), ("via", JSON(via)),
             ("state", .string(report.state.rawValue)),
             ("rtt_ms", .number(round(report.srtt.milliseconds, digits: 2))),
             ("rate_mbps", .number(round(report.rate * 8e-6, digits: 2))),

@@ -62,7 +62,7 @@ public enum StatusTable {
         for path in service["paths"]?.elements ?? [] {
             let isSpare = if case .bool(true)? = path["spare"] { true } else { false }
             table.add([
-                integer(path["id"]), path["server"]?.text ?? "", path["kind"]?.text ?? "",
+                integer(path["id"]), path["server"]?.text ?? "", path["kind"]?.text ?? "-",
                 path["via"]?.text ?? "-",
                 path["state"]?.text ?? "",
                 fixed(path["rtt_ms"]?.number ?? 0, digits: 1) + " ms",

@@ -27,7 +27,7 @@ private func stream(_ id: UInt64, delivered: UInt64) -> StreamReport {
             StreamPart(
                 server: ServerID(2), role: .replica, received: delivered / 2, ended: .mismatches(2),
                 shift: id == 4 ? -3 : 0),
-        ])
+        ], internalChannels: id == 4 ? 3 : 0)
 }
 
 private var report: SessionReport {
@@ -36,7 +36,7 @@ private var report: SessionReport {
         PathReport(
             path: PathID(1), name: PathName(server: ServerID(1)), kind: .direct, state: .active,
             srtt: .microseconds(12_345), rate: 6_250_000, received: 1_610_612_736, sent: 4_096, streams: 2,
-            compresses: true, receivedWire: 536_870_912),
+            internalChannels: 5, compresses: true, receivedWire: 536_870_912),
         PathReport(
             path: PathID(2), name: PathName(server: ServerID(2)), kind: .direct, state: .suspect,
             srtt: .milliseconds(150), rate: 0, received: 1_023, sent: 0, streams: 0),
@@ -57,6 +57,17 @@ private var report: SessionReport {
     return report
 }
 
+/// A path as its gateway reports it.
+private var gatewayReport: SessionReport {
+    var report = SessionReport()
+    report.paths = [
+        PathReport(
+            path: PathID(1), name: PathName(server: ServerID(1)), kind: nil, state: .active,
+            srtt: .milliseconds(20), rate: 0, received: 0, sent: 0, streams: 0)
+    ]
+    return report
+}
+
 private var status: JSON {
     var counters = Counters()
     counters.connects = 12
@@ -73,8 +84,12 @@ private var status: JSON {
         now: now)
     let idle = StatusShape.service(
         name: "192.0.2.9:22", policy: nil, servers: [servers[0]], sessions: [], finished: [], now: now)
+    let gateway = StatusShape.service(
+        name: "a gateway's", policy: nil, servers: [servers[0]],
+        sessions: [StatusShape.Session(report: gatewayReport)], finished: [], now: now)
     return StatusShape.document(
-        pid: 4_700, uptime: .seconds(93_784), version: "0.1.0", counters: counters, services: [web, idle])
+        pid: 4_700, uptime: .seconds(93_784), version: "0.1.0", counters: counters,
+        services: [web, idle, gateway])
 }
 
 @Suite struct StatusText {
@@ -93,6 +108,21 @@ private var status: JSON {
         #expect(paths.map { $0["compression"]?.text } == ["zstd", nil, nil, nil])
         #expect(paths.map { $0["received_wire_bytes"]?.integer } == [536_870_912, 1_023, 0, 0])
         #expect(paths.map { $0["sent_wire_bytes"]?.integer } == [4_096, 0, 0, 2_048])
+    }
+
+    @Test func channelsThatNoProgramSeesAreCounted() throws {
+        let service = try #require(status["services"]?.elements.first)
+        func counts(_ member: String) -> [Int64?]? {
+            service[member]?.elements.map { $0["internal_channels"]?.integer }
+        }
+        #expect(counts("paths") == [5, 0, 0, 0])
+        #expect(counts("streams") == [3, 0])
+        #expect(counts("finished_streams") == [0])
+    }
+
+    @Test func aGatewayDoesNotSayHowAPathCame() throws {
+        let path = try #require(status["services"]?.elements.last?["paths"]?.elements.first)
+        #expect(path["kind"] == JSON.null && path["via"] == JSON.null)
     }
 
     @Test func coloursChangeNothingElse() {

@@ -83,7 +83,8 @@ public enum Input {
 /// What a session knows of the far end of a path when it comes up.
 public struct PathTraits: Sendable {
     public var name: PathName
-    public var kind: PathKind
+    /// nil: not known, as at a server, which can't tell a relay from a client.
+    public var kind: PathKind?
     public var roles: Roles
     /// At the client: whether this gateway process already knew the session. False after a gateway restarted.
     public var resumed: Bool
@@ -91,17 +92,17 @@ public struct PathTraits: Sendable {
     public var compresses = false
 
     @inlinable
-    public init(name: PathName, kind: PathKind, roles: Roles, resumed: Bool) {
+    public init(name: PathName, kind: PathKind?, roles: Roles, resumed: Bool) {
         self.name = name
         self.kind = kind
         self.roles = roles
         self.resumed = resumed
     }
 
-    /// Of the path to a server whose interface is of no importance.
+    /// Of a path as its server sees it.
     @inlinable
     public init(server: ServerID, roles: Roles, resumed: Bool) {
-        self.init(name: PathName(server: server), kind: .direct, roles: roles, resumed: resumed)
+        self.init(name: PathName(server: server), kind: nil, roles: roles, resumed: resumed)
     }
 
     @inlinable

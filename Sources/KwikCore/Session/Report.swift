@@ -11,7 +11,8 @@ public struct SessionReport: Sendable {
 public struct PathReport: Sendable {
     public var path: PathID
     public var name: PathName
-    public var kind: PathKind
+    /// nil: not known, as at a gateway.
+    public var kind: PathKind?
     public var state: PathState
     public var srtt: Interval
     /// Bytes per second, at the receiver.
@@ -31,7 +32,7 @@ public struct PathReport: Sendable {
 
     /// The bytes on the wire are the payload's where they are not given.
     public init(
-        path: PathID, name: PathName, kind: PathKind, state: PathState, srtt: Interval, rate: Double,
+        path: PathID, name: PathName, kind: PathKind?, state: PathState, srtt: Interval, rate: Double,
         received: UInt64, sent: UInt64, streams: Int, internalChannels: Int = 0, compresses: Bool = false,
         receivedWire: UInt64? = nil, sentWire: UInt64? = nil
     ) {
