@@ -71,6 +71,10 @@ public struct Cell: Sendable {
         /// One server over several interfaces, down and up.
         case interfaces
         case upload
+        /// An upload to one server; a relay in each link and no other way.
+        case relays
+
+        fileprivate var isUpload: Bool { self == .upload || self == .relays }
     }
 
     public struct Result: Sendable {
@@ -131,7 +135,7 @@ public struct Cell: Sendable {
         let servers = kind == .servers ? used.count : 1
         let others: Roles = events.isEmpty ? [.replica] : [.origin, .replica]
         let plans = (0..<servers).map { ServerPlan(roles: $0 == 0 ? [.origin, .replica] : others) }
-        let exchange = Exchange(kind == .upload ? .put : .get, size: size, seed: 42)
+        let exchange = Exchange(kind.isUpload ? .put : .get, size: size, seed: 42)
         let workload = Workload(start: Self.start, exchanges: [exchange])
         let routes = traits.enumerated().map { index, link in
             var route =
@@ -143,6 +147,13 @@ public struct Cell: Sendable {
         }
         var scenario = Scenario(seed: seed, servers: plans, routes: routes, workloads: [workload])
         scenario.settings.silentPrimary = .promote
+        if kind == .relays {
+            for index in used.indices {
+                scenario.servers.append(ServerPlan(roles: .relay))
+                scenario.routes[index].relay = index + 1
+                scenario.routes[index].interface = InterfaceID(1)
+            }
+        }
         for event in events {
             let at = Self.start + Interval(seconds: event.seconds)
             let isDark = event.factor == 0
@@ -152,7 +163,7 @@ public struct Cell: Sendable {
         }
         let outcome = Simulation.run(scenario, tracing: tracing)
         let program = outcome.programs.first
-        let carried = kind == .upload ? outcome.carriedUp : outcome.carriedDown
+        let carried = kind.isUpload ? outcome.carriedUp : outcome.carriedDown
         return Transfer(
             bytes: Double(size), seconds: max(program?.seconds ?? .infinity, 0.001),
             wire: Double(carried) / Double(size), gap: program?.longestGap ?? .zero,
