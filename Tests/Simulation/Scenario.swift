@@ -93,6 +93,8 @@ public struct Scenario: Sendable {
     public var compresses = false
     /// Servers give bytes of their own (role 4), and primaries delegate.
     public var contributes = false
+    /// Whom a primary delegates to brings it at once and whole: nothing late, left out, or to a stranger.
+    public var keepsDelegations = false
     /// What programs beside the first server do with streams that it opens (role 5).
     public var serverWorkloads: [Workload] = []
     public var faults: [(at: Interval, Fault)] = []

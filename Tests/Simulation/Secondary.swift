@@ -6,14 +6,16 @@ final class Secondary {
     private let world: World
     private let network: Network
     private var chance: Chance
+    private let keepsDelegations: Bool
 
     /// Contributions and delegations reach this far back from what the backend has given.
     private static let reach = 24
 
-    init(_ world: World, _ network: Network, seed: UInt64) {
+    init(_ world: World, _ network: Network, _ scenario: Scenario) {
         self.world = world
         self.network = network
-        chance = Chance(seed: seed, purpose: "contributions")
+        chance = Chance(seed: scenario.seed, purpose: "contributions")
+        keepsDelegations = scenario.keepsDelegations
     }
 
     func begin() {
@@ -58,10 +60,14 @@ final class Secondary {
         guard !others.isEmpty else { return }
         let other = chance.pick(others)
         // Now and then to somebody whom the client does not know.
-        let name = chance.chance(0.05) ? [0] : Gateway.name(other.id)
+        let name = chance.chance(0.05) && !keepsDelegations ? [0] : Gateway.name(other.id)
         for range in gateway.delegate(stream, ByteRange(first * Block.size, last * Block.size), to: name) {
             guard let bytes = gateway.history[stream]?[Int(range.start)..<Int(range.end)] else { continue }
-            bring(Array(bytes), range, to: stream, by: other)
+            if keepsDelegations {
+                other.gateway?.contribute(Array(bytes), to: stream, at: range.start)
+            } else {
+                bring(Array(bytes), range, to: stream, by: other)
+            }
         }
     }
 

@@ -80,7 +80,7 @@ public final class Simulation {
             }
         }
         client = Client(world, network, settings: scenario.settings, compresses: scenario.compresses)
-        secondary = Secondary(world, network, seed: scenario.seed)
+        secondary = Secondary(world, network, scenario)
     }
 
     /// Plays the scenario to its end.
