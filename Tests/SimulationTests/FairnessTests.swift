@@ -87,10 +87,11 @@ import Testing
         let links = [30.0, 30, 20].map { LinkTraits.of(megabits: $0, roundTrip: 60) }
         var scenario = Stage(size: 12_000_000, links: links).scenario
         scenario.workloads[0].start = .seconds(4)
+        scenario.settings.memoryBudget = 12 << 20
         let alone = Simulation.run(scenario)
         let idle = Workload(
             start: Stage.start, exchanges: [Exchange(.get, size: 100, seed: 1, think: .seconds(20))])
-        scenario.workloads += Array(repeating: idle, count: 1_000)
+        scenario.workloads += Array(repeating: idle, count: 180)
         let beside = Simulation.run(scenario)
         #expect(beside.violation == nil)
         #expect(beside.programs[0].seconds < alone.programs[0].seconds * 1.05)

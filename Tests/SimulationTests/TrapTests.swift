@@ -108,7 +108,7 @@ import Testing
         scenario.workloads = [other]
         let alone = try check(Simulation.run(scenario))
         #expect(outcome.programs[3].seconds < alone.seconds * 1.15)
-        // Half the budget among those that want it when it is granted: two at least. Each could do with 2.7 MB.
+        // Half the budget, among two at least that want it when it is granted. Each could do with 2.7 MB.
         #expect(outcome.furthestAhead <= 9 << 18)
     }
 
