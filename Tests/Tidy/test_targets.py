@@ -35,6 +35,7 @@ echo "<testsuites><testsuite tests='$TESTS' failures='0' skipped='1'/></testsuit
 """
 # In place of the simulation: one seed fails where a source has a fault.
 SIMULATE = """#!/bin/sh
+grep -rq idle Sources && { echo 'never occurred in 9 runs: work'; exit 1; }
 grep -rq fault Sources || exit 0
 echo 'seed 3: broken'
 exit 1
@@ -129,8 +130,12 @@ class Targets(unittest.TestCase):
 
     def test_mutants_are_counted_found_and_not(self):
         self.assertEqual(self.mutants(found="fault"), (0, "test: passed=1 failed=0"))
-        self.assertEqual(self.mutants(missed="2"), (1, "test: passed=1 failed=1"))
-        self.assertEqual(self.mutants(broken="unbuildable"), (1, "test: passed=1 failed=2"))
+        self.assertEqual(self.mutants(idle="idle"), (0, "test: passed=2 failed=0"))
+        self.assertEqual(self.mutants(missed="2"), (1, "test: passed=2 failed=1"))
+        self.assertEqual(self.mutants(broken="unbuildable"), (1, "test: passed=2 failed=2"))
+        named = self.run_script("Tests/Simulation/mutants.sh", "found", "idle")
+        self.assertEqual(named, (0, "test: passed=2 failed=0"))
+        self.assertEqual(self.run_script("Tests/Simulation/mutants.sh", "unheard-of")[0], 1)
 
     def test_no_mutants_fail(self):
         self.assertEqual(self.mutants()[0], 1)
