@@ -133,5 +133,18 @@ import Testing
         #expect(Tuning.trialTime(longest: .milliseconds(200), rate: 0) == .seconds(2))
     }
 
+    /// A path of its own beside one with 50 ms of jitter was parked: that one's heaps looked like a rate.
+    @Test("A path is steady where its round trips vary by an eighth at most")
+    func steady() {
+        let path = ClientPath(
+            id: Self.second, traits: PathTraits(server: ClientWorld.origin, roles: .replica, resumed: false),
+            now: Instant(nanoseconds: 0))
+        path.sample.srtt = .milliseconds(40)
+        path.sample.rttVariation = .milliseconds(5)
+        #expect(path.isSteady)
+        path.sample.rttVariation = .milliseconds(6)
+        #expect(!path.isSteady)
+    }
+
     struct Unexpected: Error {}
 }

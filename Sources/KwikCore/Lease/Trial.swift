@@ -96,8 +96,10 @@ extension ClientSession {
         // Who shares a bottleneck shares what it carries: where that is much less, a link has become slow,
         // and is no reason to have another rest.
         guard rate >= own.rate.peak * Tuning.sharedLeast else { return false }
-        let best = helpers(stream).reduce(own.rate.peak) { max($0, $1.path.rate.peak) }
-        if rate <= best * Tuning.sharedMost { return true }
+        let used = [own] + helpers(stream).map(\.path)
+        let best = used.reduce(0) { max($0, $1.rate.peak) }
+        // Where packets come in heaps, the best looks better than it was.
+        if used.allSatisfy(\.isSteady), rate <= best * Tuning.sharedMost { return true }
         // Now and for all of the time: a path that was dark for a moment was disturbed by nobody.
         let undisturbed = own.rate.peak * Tuning.undisturbed
         return average < undisturbed && own.rate.recent(srtt: own.sample.srtt, now: now) < undisturbed

@@ -74,6 +74,9 @@ final class ClientPath {
         return true
     }
 
+    /// Whether its round trips vary little.
+    var isSteady: Bool { sample.rttVariation * Tuning.steady <= sample.srtt }
+
     /// Bytes per second.
     var estimate: Double { rate.rate(srtt: sample.srtt) }
 
