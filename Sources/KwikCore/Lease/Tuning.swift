@@ -103,8 +103,8 @@ public enum Tuning {
     /// Together they bring no more than this times the best that one of them showed: they may share what
     /// limits them.
     static let sharedMost: Double = 1.2
-    /// That is only to be told from round trips that vary by no more than srtt over this (J50: 0.73 of the sum
-    /// for 0.84, as a path of its own was taken for one that shares).
+    /// That is only to be told from round trips that vary by no more than srtt over this (J50: 0.73 of the
+    /// sum for 0.84, as a path of its own was taken for one that shares).
     static let steady: Int64 = 8
     /// A path that rests may share a bottleneck where the others take over at once this share of what it
     /// gave: as much as their congestion windows allow.
