@@ -27,13 +27,15 @@ extension ClientSession {
             let others = received(stream, without: rest.path)
             stream.trial = .without(rest, since: now, received: others, confirms: false)
         case .without(let rest, let since, let before, let confirms):
+            // Every turn comes here: nothing is counted before it can matter.
+            guard now >= since + Tuning.fastTrial else { return }
             guard let helper = helpers(stream).first(where: { $0.path.id == rest.path })
             else { return judgeAnew(stream, now: now) }
             let count = received(stream, without: rest.path)
             let got = count - min(before, count)
             let rate = Double(got) / max((now - since).seconds, 0.001)
             let roundTrip = longest(stream, without: rest.path)
-            let short = max(Tuning.trialAlone, roundTrip * 2)
+            let short = max(Tuning.trialLook, roundTrip * 2)
             let long = Tuning.trialTime(longest: roundTrip, rate: rate)
             guard now >= since + (confirms ? long : short) else { return }
             let confirms = confirms || long <= short
@@ -63,6 +65,7 @@ extension ClientSession {
             stream.down.unread < (stream.granted - stream.down.read) / 2 && !stream.progressEnded
             && stream.progress - min(stream.progress, stream.down.front) >= Tuning.bulkBytes
         guard isBusy else { return judgeAnew(stream, now: now) }
+        guard now >= since + Tuning.fastTrial else { return }
         let all = counts(stream).since(before)
         let time = now - since
         let average = Double(all) / max(time.seconds, 0.001)

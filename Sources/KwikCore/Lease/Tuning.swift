@@ -123,7 +123,7 @@ public enum Tuning {
     static let trialDrain = Interval.milliseconds(60)
     /// The others without it are looked at for max(this, 2·srtt): long enough to count, short enough to cost
     /// little.
-    static let trialAlone = Interval.milliseconds(120)
+    static let trialLook = Interval.milliseconds(120)
     static let trialAgain = Interval.seconds(60)
     static let parkFirst = Interval.seconds(30)
     static let parkMost = Interval.seconds(600)
