@@ -111,6 +111,7 @@ docs: dependencies ## API documentation into build/docs
 	@packaging/docs.sh build/docs
 
 matrix: dependencies-matrix build ## the link matrix beside TCP, MPTCP and aria2 [CELL=D] [RUNS=9] (1 h)
+	@KWIK_EXACT=1 $(PYTHON) Tests/System/run.py quick test_emulator
 	@$(PYTHON) Tests/System/matrix.py $(if $(CELL),--cell $(CELL)) $(if $(RUNS),--runs $(RUNS)) \
 	    $(if $(FRESH),--fresh)
 

@@ -20,6 +20,15 @@ HEADERS = 28
 PROBE = pathlib.Path(__file__).parent / "matrix" / "probe.py"
 
 
+# Before the link matrix it is checked how exact the emulator is. Elsewhere the machine may be busy, and what
+# is told apart is one behaviour from another.
+EXACT = os.environ.get("KWIK_EXACT") == "1"
+
+
+def bound(exact, loose):
+    return exact if EXACT else loose
+
+
 def within(low, high):
     return lambda value: low <= value <= high
 
@@ -82,9 +91,9 @@ class EmulatorCase(unittest.TestCase):
     def counts(self, way="down", link="a"):
         return self.network.emulator.ask("stats")["links"][link][way]
 
-    def assert_rate(self, measure, wanted, delta):
-        """A link that is slower or faster by more is so each time."""
-        undisturbed(measure, within(wanted - delta, wanted + delta), "Mbit/s")
+    def assert_rate(self, measure, wanted):
+        least, most = bound(0.97, 0.7) * wanted, bound(1.03, 1.1) * wanted
+        print(f"  {undisturbed(measure, within(least, most), 'Mbit/s'):.2f} Mbit/s of {wanted}")
 
     def assert_round_trip(self, wanted, link=0):
         """Nothing is earlier, however busy the machine, and the quickest no later than the delay makes it."""
@@ -96,16 +105,17 @@ class EmulatorCase(unittest.TestCase):
             others = min(self.round_trips(50, link))
             self.network.emulator.tell(f"set {name} both delay={wanted / 2}")
             return delayed - others - wanted
-        undisturbed(late, lambda more: more < 0.5, "ms more than the delay and the way without")
+        most = bound(0.5, wanted / 4)
+        undisturbed(late, lambda more: more < most, "ms more than the delay and the way without")
 
 
 class OneLink(EmulatorCase):
     def test_rate(self):
-        self.assert_rate(self.rate, 20, delta=0.6)
+        self.assert_rate(self.rate, 20)
 
     def test_rate_changes_while_running(self):
         self.network.emulator.tell("set a down rate=5")
-        self.assert_rate(lambda: self.rate(mbps=10), 5, delta=0.15)
+        self.assert_rate(lambda: self.rate(mbps=10), 5)
 
     def test_changes_can_be_planned(self):
         def come_back():
@@ -118,7 +128,7 @@ class OneLink(EmulatorCase):
             self.assertEqual(300 - count, self.counts("up")["dead"] + self.counts("down")["dead"])
             return count
         # 0.2 s of 1.2, and what was on its way: not for the rest, and not never.
-        undisturbed(come_back, within(200, 270), "echoes that come back")
+        undisturbed(come_back, within(bound(200, 100), bound(270, 290)), "echoes that come back")
 
     def test_counting_from_zero_loses_nothing(self):
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -145,7 +155,8 @@ class OneLink(EmulatorCase):
             return count, seconds / ((count - 1) * each)
         # 30 fit when the first comes; some leave while the burst is read. None leaves before its time, but
         # what the machine holds up at first is nearer to the next.
-        undisturbed(burst, lambda got: got[0] <= 33 and got[1] > 0.95, "(datagrams, share of the time)")
+        most, least = bound(33, 45), bound(0.95, 0.8)
+        undisturbed(burst, lambda got: got[0] <= most and got[1] > least, "(datagrams, share of the time)")
 
     def test_loss(self):
         self.network.emulator.tell("set a down rate=1000 loss=2 queue=100000000", "zero")
@@ -174,7 +185,7 @@ class OneLink(EmulatorCase):
             self.assertEqual(self.reordered(), 0)
             return statistics.quantiles(times, n=20)[-1]
         # 25 ms each way and no more: what is held up behind another waits for that one only.
-        undisturbed(late, within(40, 91), "ms of all but a twentieth")
+        undisturbed(late, within(40, bound(91, 120)), "ms of all but a twentieth")
 
     def test_reordering_where_asked(self):
         self.network.emulator.tell("set a both jitter=25 reorder=1")
@@ -221,13 +232,14 @@ class TwoLinks(EmulatorCase):
         self.assert_round_trip(60, 1)
 
         def both():
-            argv = [sys.executable, PROBE, "send", self.network.local(1), PORT, 1000, 1500 - HEADERS, 20]
+            # For so long that 20 ms more on one way than on the other are no part of it.
+            argv = [sys.executable, PROBE, "send", self.network.local(1), PORT, 2000, 1500 - HEADERS, 20]
             other = self.network.start("server", argv)
             self.network.run("server", [*argv[:3], self.network.local(0), *argv[4:]], check=True)
             other.wait()
             _, took, size = self.ask_sink()
             return size * 8 / took / 1e6
-        self.assert_rate(both, 20, delta=0.8)
+        self.assert_rate(both, 20)
 
 
 class Ends(unittest.TestCase):
