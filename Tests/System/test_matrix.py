@@ -110,6 +110,15 @@ class Arithmetic(unittest.TestCase):
         self.assertIn("interfaces: 0.978 of the best single path", told[0])
         self.assertIn("interfaces: a gap of 900 ms", told[1])
 
+    def test_a_gap_is_held_against_the_round_trips_when_the_link_died(self):
+        tcp = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
+        kwik = {"mbps": 48.0, "seconds": 9.0, "longest_gap_ms": 410}
+        for known, expected in (([140.0, 33.0], []), ([100.0, 130.0], ["a gap of 410 ms; at most 390"]),
+                                ([], ["a gap of 410 ms; at most 300"])):
+            entry = dict(kwik, round_trips_ms=known)
+            measured = figures.Figures(cell_of("K"), [round_of(tcp=tcp, kwik=entry)])
+            self.assertEqual(list(report.demands(measured)), expected)
+
     def test_a_liar_that_was_never_asked_is_told(self):
         tcp = {"mbps_of": [46.0, 18.0], "mbps": 64.0}
         for mismatches, expected in ((0, 1), (2, 0)):

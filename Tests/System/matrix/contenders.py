@@ -20,6 +20,8 @@ SETTLE_SECONDS = 0.5
 # A transfer is given up after this many times what the links need, and this more.
 PATIENCE, PATIENCE_SECONDS = 4, 15
 WARM_BYTES = 1024
+# How long before a link dies the engine is asked for its round trips.
+LOOK_MS = 50
 # In which the subflows of a connection come to be.
 JOIN_SECONDS = 4
 # Connections that aria2 makes to each server: one, as everybody else.
@@ -244,6 +246,7 @@ def through_kwik(world, service, series, size=None, events=True):
     name, spent = world.file(size), world.cpu_seconds()
     with Measured(world, events) as measured:
         curl = Curl(world, f"http://{service}/{name}", size, True)
+        round_trips = round_trips_at_deaths(world, curl) if events else []
         try:
             seconds, meter = curl.end(patience(cell))
         except Failed as failure:
@@ -251,7 +254,21 @@ def through_kwik(world, service, series, size=None, events=True):
     return {"mbps": size * 8 / seconds / 1e6, "seconds": seconds,
             # A small transfer takes less than the clock's tick.
             "cpu_s_per_gib": None if cell.small else (world.cpu_seconds() - spent) * (1 << 30) / size,
+            "round_trips_ms": round_trips,
             **describe(measured, meter, series), **told_by_engine(world, size)}
+
+
+def round_trips_at_deaths(world, curl):
+    """The largest smoothed round trip of the engine's paths just before each death of a link, ms."""
+    largest = []
+    for event in world.cell.kills:
+        wait = curl.begun + (event.ms - LOOK_MS) / 1e3 - time.monotonic()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            curl.curl.wait(max(wait, 0))
+            break
+        paths = [path for service in world.status()["services"] for path in service["paths"]]
+        largest.append(max(path["rtt_ms"] or 0 for path in paths))
+    return largest
 
 
 def told_by_engine(world, size):

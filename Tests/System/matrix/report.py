@@ -79,11 +79,15 @@ def table(rows):
     return "\n".join(lines)
 
 
-def gap_limit(figures, who):
-    """By the largest smoothed round trip that the engine told, which has the queues in it."""
-    paths = [path for round_ in figures.rounds for path in (round_.get(who) or {}).get("paths", [])]
-    told = [path["rtt_ms"] for path in paths if path["rtt_ms"]]
-    return max(GAP_MS, GAP_RTTS * max([figures.cell.longest_rtt, *told]))
+def long_gaps(figures, who):
+    """(ms, at most) of each round's gap that is too long, by the largest smoothed round trip that the engine
+    knew when a link died: it has the queue in it that stood then."""
+    for round_ in figures.rounds:
+        entry = round_.get(who) or {}
+        gap, known = entry.get("longest_gap_ms"), entry.get("round_trips_ms") or []
+        most = max(GAP_MS, GAP_RTTS * max([figures.cell.longest_rtt, *known]))
+        if figures.cell.kills and gap is not None and gap > most:
+            yield gap, most
 
 
 def demands(figures):
@@ -92,11 +96,11 @@ def demands(figures):
     if figures.against_tcp("kwik", True) is None:
         yield "nothing of Kwik and TCP was measured"
     for who, name in (("kwik", ""), ("interfaces", "interfaces: ")):
-        best, gap = figures.against_tcp(who, True), figures.worst(who, "longest_gap_ms")
+        best = figures.against_tcp(who, True)
         if best is not None and best < SHARE_OF_BEST:
             yield f"{name}{best:.3f} of the best single path"
-        if cell.kills and gap is not None and gap > gap_limit(figures, who):
-            yield f"{name}a gap of {gap:.0f} ms; at most {gap_limit(figures, who):.0f}"
+        for gap, most in long_gaps(figures, who):
+            yield f"{name}a gap of {gap:.0f} ms; at most {most:.0f}"
     for other in ("mptcp", "aria2"):
         share = figures.against("kwik", other)
         if share is not None and share < 1 and not cell.small:
