@@ -111,6 +111,11 @@ class Targets(unittest.TestCase):
         self.assertEqual(self.unit("address", "thread", tests="2"), (0, "test: passed=2 failed=0 skipped=2"))
         self.assertEqual(self.unit("golden", tests="1"), (1, "test: passed=0 failed=1 skipped=1"))
 
+    def test_what_a_sanitizer_said_is_not_lost_to_the_next(self):
+        self.unit("address", "thread", tests="2")
+        logs = sorted(path.name for path in (self.top / "build").glob("*.log"))
+        self.assertEqual(logs, ["address.log", "thread.log"])
+
     def test_coverage_fails_where_nothing_was_recorded(self):
         self.write("tools/llvm-cov", "#!/bin/sh\nexit 1\n").chmod(0o755)
         self.assertEqual(self.unit("coverage", tests="2"), (1, "test: passed=1 failed=1 skipped=1"))
