@@ -22,6 +22,8 @@ import Testing
         }
         var most: UInt64 = 0
         world.onTick = { most = max(most, streams().map(held).max() ?? 0) }
+        // It refers to the world, as the world does to it.
+        defer { world.onTick = {} }
         #expect(try world.turn(until: { streams().contains { $0.isPaused && held($0) >= 1 << 19 } }))
         #expect(most <= 1 << 19)
     }
