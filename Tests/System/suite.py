@@ -38,8 +38,8 @@ SETS = {
 
 
 # Options of swift test: the same tests, and under the two sanitizers. What is compared with a file in
-# Tests/Golden has golden in its test's name. Sanitized code is optimized, or the simulations alone would
-# take half an hour; what a precondition or a sanitizer checks is checked there too.
+# Tests/Golden has golden in its test's name. Sanitized code is optimized, or it would not
+# come to its end in an hour; what a precondition or a sanitizer checks is checked there too.
 UNIT_SETS = {
     "unit": [],
     "golden": ["--filter", "[Gg]olden"],
