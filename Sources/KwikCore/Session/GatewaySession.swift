@@ -66,6 +66,17 @@ public final class GatewaySession {
         self.memory = SessionMemory(memory)
     }
 
+    /// Streams refer to their channels and paths, and those to them.
+    deinit {
+        for stream in streams.values {
+            for part in stream.parts { part.path.deactivate(part) }
+            stream.parts = []
+        }
+        for path in paths.values {
+            for channel in path.channels.values { channel.use = .ignored }
+        }
+    }
+
     public func handle(_ input: Input, now: Instant, into actions: inout [Action]) {
         swap(&out, &actions)
         defer { swap(&out, &actions) }
