@@ -258,4 +258,30 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         world.pull()
         #expect(world.received(main) == [blocks(0, 3), blocks(4, 8)])
     }
+
+    /// The client read everything by leases and ended what carried the stream, and the own channel's end was
+    /// lost with its path (found by the simulation, seed 16347).
+    @Test(arguments: [true, false])
+    func sideChannelThatEndedKeepsNoStream(_ isLostFirst: Bool) {
+        let world = world(100)
+        world.preface(other, one, .attach(epoch: 0, received: 0))
+        if isLostFirst { world.handle(.pathDown(PathID(1))) }
+        world.receive(other, [], finished: true)
+        if !isLostFirst { world.handle(.pathDown(PathID(1))) }
+        world.tick(after: .seconds(29))
+        #expect(world.released.isEmpty)
+        world.tick(after: .seconds(2))
+        #expect(world.released == [one])
+    }
+
+    @Test func sideChannelThatEndedLeavesTimeForAnotherOne() {
+        let world = world(100)
+        world.preface(other, one, .attach(epoch: 0, received: 0))
+        world.receive(other, [], finished: true)
+        world.handle(.pathDown(PathID(1)))
+        world.tick(after: .seconds(20))
+        world.preface(channel(8, on: 2), one, .attach(epoch: 1, received: 0))
+        world.tick(after: .seconds(20))
+        #expect(world.released.isEmpty)
+    }
 }

@@ -250,7 +250,11 @@ extension GatewaySession {
         channel.isEnded = true
         guard case .stream(let stream) = channel.use else { return }
         if channel.awaitsOpen { throw .malformed(.truncated) }
-        guard channel === stream.own else { return }
+        guard channel === stream.own else {
+            // The client may have ended the own channel as well when its path was lost already.
+            if stream.isOrphan { giveUpLater(stream, after: grace(channel.use, paths[channel.id.path])) }
+            return
+        }
         stream.clientIsDone = true
         if stream.isReplica || stream.lacksUpstream, stream.sides.isEmpty {
             // Nothing more can come unless another channel takes over.
@@ -308,7 +312,7 @@ extension GatewaySession {
 
     /// The client's chance to attach streams that no channel carries has changed.
     private func keepOrphans(for grace: Interval) {
-        for stream in ending where stream.own == nil && stream.sides.isEmpty && !stream.isOffered {
+        for stream in ending where stream.isOrphan {
             stream.giveUpAt = now + grace
         }
     }

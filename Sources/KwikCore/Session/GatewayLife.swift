@@ -139,7 +139,7 @@ extension GatewaySession {
             stream.sides.removeAll { $0 === channel }
             stream.offers.removeAll { $0 === channel }
         }
-        guard stream.own == nil, stream.sides.isEmpty, !stream.isOffered else { return }
+        guard stream.isOrphan else { return }
         // A channel that ended well may leave leases behind, which take their time.
         giveUpLater(stream, after: stream.clientIsDone && stream.leases > 0 ? limits.sessionGrace : grace)
     }

@@ -104,6 +104,10 @@ final class GatewayStream {
         if case .done(_, let closed) = upstream { closed } else { false }
     }
 
+    /// No channel brings anything of the client's any more, and none that is left will end the stream: a side
+    /// channel whose client's half is over stays open for what we send.
+    var isOrphan: Bool { !isReleased && !isOffered && own == nil && sides.allSatisfy(\.isEnded) }
+
     /// What WINDOW goes on, and what answers go on when they have no place of their own.
     var main: GatewayChannel? {
         if let own, !own.isFinished { return own }
