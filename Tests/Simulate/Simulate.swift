@@ -188,7 +188,9 @@ struct Total: Sendable {
             print("\(group.title): " + counts.joined(separator: " "))
         }
         let met = Census.pairs.count { census[$0] != nil }
-        print("pairs: \(met) of \(Census.pairs.count) (who died at which moment)")
+        let rarest = Census.pairs.map { (name: $0, count: census[$0] ?? 0) }.min { $0.count < $1.count }
+        let least = rarest.map { "\($0.name)=\($0.count)" } ?? ""
+        print("pairs: \(met) of \(Census.pairs.count) (who died at which moment), the rarest \(least)")
         print("coverage: " + coverage.table.map { "\($0.name)=\($0.count)" }.joined(separator: " "))
         print("simulate: seeds=\(seeds) failed=\(failed) bytes=\(bytes) virtual_s=\(UInt64(seconds))")
         return whole

@@ -155,7 +155,7 @@ final class Ambushes {
     /// One that serves the stream, if any does.
     private func replica(of program: Int, besides primary: ServerID) -> Server? {
         let engaged = (client.engaged[program] ?? []).filter { $0 != primary }
-        let others = network.servers.map(\.id).filter { $0 != primary }
+        let others = network.servers.filter { $0.id != primary && $0.roles.contains(.replica) }.map(\.id)
         let all = engaged.isEmpty ? others : engaged
         return all.isEmpty ? nil : network.server(chance.pick(all))
     }

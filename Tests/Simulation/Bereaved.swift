@@ -34,6 +34,7 @@ extension Scenario {
             next.moment = chance.pick([.promoted, .promoted, .reattached, .engaged])
             scenario.ambushes.append(next)
         }
+        scenario.drawQuorumAim()
         return scenario
     }
 

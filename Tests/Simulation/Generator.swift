@@ -26,7 +26,8 @@ extension Scenario {
             scenario.limits.windowPerStream = 524_288
             scenario.limits.windowPerSession = 1_048_576
         }
-        if chance.chance(0.01) {
+        let forgets = chance.chance(0.01)
+        if forgets {
             scenario.forgetSession()
         } else {
             if chance.chance(0.8) { scenario.drawFaults() }
@@ -37,6 +38,7 @@ extension Scenario {
         scenario.drawSecondary()
         scenario.drawCompression()
         scenario.displaceReplicas(most: 0.7)
+        if !forgets { scenario.drawAim() }
         return scenario
     }
 

@@ -54,6 +54,7 @@ extension Scenario {
             scenario.ambushes.append(next)
         }
         scenario.healAt = Interval(seconds: chance.number(4...12))
+        scenario.drawSuccessorAim()
         return scenario
     }
 

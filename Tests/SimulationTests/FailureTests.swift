@@ -31,6 +31,25 @@ import Testing
         #expect(download.longestGap.seconds <= Self.tolerableGap + 0.2)
     }
 
+    @Test(arguments: [Ambush.Victim.relayProcess, .relaySilence, .relayedLink])
+    func promotedReplicaOutlivesItsRelay(_ victim: Ambush.Victim) throws {
+        let stage = Stage(silentPrimary: .promote, faults: [(Self.killed, .silence(server: 0))])
+        var scenario = stage.scenario
+        for (server, relay) in [(1, 2), (2, 1)] {
+            var route = RoutePlan(server: server, stage.link)
+            route.relay = relay
+            scenario.routes.append(route)
+        }
+        scenario.ambushes = [Ambush(victim, at: .promoted)]
+        let outcome = Simulation.run(scenario)
+        #expect(outcome.violation == nil)
+        #expect(outcome.census["\(victim.rawValue)@promoted"] == 1)
+        let download = try #require(outcome.programs.first)
+        #expect(download.errno == nil)
+        #expect(download.primaries.count == 2)
+        #expect(download.digest == stage.alone().programs.first?.digest)
+    }
+
     @Test func primarysOtherInterfaceTakesOverFromASilentOne() throws {
         var stage = Stage(faults: [(Self.killed, .kill(route: 0))])
         stage.links = [stage.link, stage.link]
