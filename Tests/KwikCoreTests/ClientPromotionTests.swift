@@ -139,6 +139,38 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(try scene.state.book.duplicated == 0)
     }
 
+    /// The server would let go of it, and take the attach for one to an earlier part (seed 57858).
+    @Test("Leases that overtake the attach let nothing go from where that begins")
+    func promotedBeforeTheAttachIsThere() throws {
+        let (scene, first) = try matched()
+        let world = scene.world
+        let other = PathID(3)
+        world.data(scene.own, ByteRange(2 * Block.size, first.range.start))
+        world.up(other, ClientWorld.mirror, .replica)
+        world.pass(.milliseconds(20))
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250), on: [mirrorPath, other])
+        let own = try #require(try scene.state.own)
+        guard case .attach(1, let received)? = world.preface(own)?.role else {
+            Issue.record("nobody was promoted")
+            return
+        }
+        var told: [UInt64] = []
+        for _ in 0..<5 {
+            for lease in world.leases(mirrorPath) + world.leases(other) {
+                world.data(lease.channel, lease.range, finished: true)
+            }
+            let known = Set(world.opened)
+            let read = try scene.state.down.read
+            world.pass(.milliseconds(5), on: [mirrorPath, other])
+            for channel in world.opened where !known.contains(channel) && read > received {
+                guard case .lease(_, _, let read, _, _)? = world.preface(channel)?.role else { continue }
+                told.append(read)
+            }
+        }
+        #expect(!told.isEmpty && told.allSatisfy { $0 <= received })
+    }
+
     /// Seeds 4512 and 9927 of the simulation: FIN had another base, and a range ended before it began.
     @Test(
         "What the promoted server has brought of the front's block counts", arguments: [1_000, 6_000, 9_000])

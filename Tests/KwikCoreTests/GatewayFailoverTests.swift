@@ -217,6 +217,17 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.received(channel(8)) == [blocks(5, 6)])
     }
 
+    /// The client opened the stream elsewhere since, and this server is a replica now (seed 49339).
+    @Test func openOfAnEarlierPartOfTheStreamComesTooLate() {
+        let world = world(Int(8 * size), role: .replica)
+        world.preface(other, one, .stream)
+        #expect(world.abandoned[other] == ErrorCode.none)
+        #expect(!world.events.contains { if case .malformed = $0 { true } else { false } })
+        world.lease(channel(8), one, blocks(5, 6))
+        world.pull()
+        #expect(world.received(channel(8)) == [blocks(5, 6)])
+    }
+
     @Test func openThatGotNoAnswerIsMadeAgainElsewhere() {
         let world = GatewayWorld()
         world.up()

@@ -185,8 +185,10 @@ extension ClientStream {
     /// The request for a range of ours, as the lease's server counts: nil is the primary.
     func lease(_ range: ByteRange, of part: Int?, carves: Bool) -> Preface.Role {
         let anchor = part.map { parts[$0].anchor } ?? Anchor()
+        // By another path it may be there before the attach, from whose offset on everything must be held.
+        let read = upAwaitsWindow ? min(down.read, attachedFrom) : down.read
         return .lease(
-            offset: anchor.bound(range.start), length: range.count, read: anchor.bound(down.read),
+            offset: anchor.bound(range.start), length: range.count, read: anchor.bound(read),
             window: anchor.bound(granted), carves: carves)
     }
 }

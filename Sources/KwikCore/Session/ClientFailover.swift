@@ -246,6 +246,7 @@ extension ClientSession {
             stream.trial = .ramp(until: now + max(Tuning.trialRamp, path.sample.srtt * 3))
         }
         stream.upAwaitsWindow = true
+        stream.attachedFrom = stream.received
         stream.ownHighest = stream.received
         stream.ownBegun = 0
         stream.ownFinished = false

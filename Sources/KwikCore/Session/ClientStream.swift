@@ -51,6 +51,8 @@ final class ClientStream {
     var isPaused = false
     /// After an attach: nothing is sent until the primary said where it stands.
     var upAwaitsWindow = false
+    /// From where on the last attach asked for the stream.
+    var attachedFrom: UInt64 = 0
     var upEnd: UpstreamEnd?
     var finSent = false
 

@@ -36,7 +36,9 @@ extension GatewaySession {
     /// The client opens once more what it has heard nothing of since its path failed. Nothing else may be
     /// opened twice.
     private func reopen(_ stream: GatewayStream, on channel: GatewayChannel) throws(ChannelFault) {
-        guard !stream.isReplica else { throw .malformed(.notAllowedHere) }
+        // A path that was dark brought it late: the client opened the stream at another server since, and has
+        // engaged this one as a replica.
+        guard !stream.isReplica else { throw .stale }
         // An OPEN that was overtaken by a later one on another path.
         guard stream.epoch == 0, stream.window.read == 0, stream.reassembler.front == 0 else { throw .stale }
         channel.awaitsOpen = true
