@@ -4,7 +4,7 @@
     bench.py [--mib 1024] [--rounds 5] [--compare FILE] [--output build/bench.json]
 
 Ratios are of one run. Those that Kwik must keep are checked; with --compare also that none is more than a
-tenth worse than in FILE, which a run has written (Tests/Benchmarks/reference.json is one).
+tenth worse than in FILE, which a run has written (Tests/Benchmarks/reference.json: the medians of three).
 
 CPU is user and system time of both ends, of kwikd and kwik-gateway or of the bare client and server; not of
 nginx, curl or the baseline's reader. The bare transfer has Kwik's settings (MTU, GSO, GRO, socket buffers,
