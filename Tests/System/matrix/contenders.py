@@ -114,12 +114,16 @@ class Curl:
             self.curl.kill()
             raise Late(seconds, json.loads(self.sink.communicate(timeout=5)[0])) from late
         finally:
-            for process in (self.curl, self.sink):
-                process.kill()
-                process.wait()
+            self.close()
         if self.curl.returncode != 0 or meter["bytes"] != self.size:
             raise Failed(f"{meter['bytes']} of {self.size} bytes: {said[-200:]}")
         return float(said.split()[-1]), meter
+
+    def close(self):
+        """Ends what has not ended by itself."""
+        for process in (self.curl, self.sink):
+            process.kill()
+            process.wait()
 
 
 def tcp(world, series):
@@ -246,11 +250,13 @@ def through_kwik(world, service, series, size=None, events=True):
     name, spent = world.file(size), world.cpu_seconds()
     with Measured(world, events) as measured:
         curl = Curl(world, f"http://{service}/{name}", size, True)
-        round_trips = round_trips_at_deaths(world, curl) if events else []
         try:
+            round_trips = round_trips_at_deaths(world, curl) if events else []
             seconds, meter = curl.end(patience(cell))
         except Failed as failure:
             raise Failed(f"{failure}; {last_words(world)}") from failure
+        finally:
+            curl.close()
     return {"mbps": size * 8 / seconds / 1e6, "seconds": seconds,
             # A small transfer takes less than the clock's tick.
             "cpu_s_per_gib": None if cell.small else (world.cpu_seconds() - spent) * (1 << 30) / size,
@@ -267,7 +273,7 @@ def round_trips_at_deaths(world, curl):
             curl.curl.wait(max(wait, 0))
             break
         paths = [path for service in world.status()["services"] for path in service["paths"]]
-        largest.append(max(path["rtt_ms"] or 0 for path in paths))
+        largest.append(max((path["rtt_ms"] or 0 for path in paths), default=0))
     return largest
 
 
