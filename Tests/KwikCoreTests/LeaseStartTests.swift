@@ -31,6 +31,37 @@ private func scene(produced: UInt64, srtt: Interval) throws -> ClientScene {
         #expect(world.opened.count { $0.path == mirrorPath } == opened)
     }
 
+    /// What a distant replica tells of itself is old: it stood idle until it told of what it had long since
+    /// (G: c brought 61 MB of 210, and 63 so).
+    @Test("A replica that keeps up is asked for what it has not told of yet, and is given time to tell")
+    func keepsUp() throws {
+        let scene = try scene(produced: 4 << 20, srtt: .milliseconds(100))
+        let world = scene.world
+        let replica = try scene.replica()
+        world.receive(replica, .opened(errno: 0, local: [], peer: []))
+        func tells(_ produced: UInt64) {
+            world.receive(replica, .progress(produced: produced, ended: false, applicationLimited: false))
+        }
+        // It brings all that it was asked for, and tells of no more than that.
+        func bringsAll() throws {
+            for lease in world.leases(mirrorPath) {
+                world.receive(scene.own, ClientWorld.tags(scene.stream, lease.range))
+                world.data(lease.channel, lease.range, finished: true)
+                tells(lease.range.end)
+            }
+            world.tick()
+        }
+        try bringsAll()
+        #expect(!world.leases(mirrorPath).isEmpty)
+        // Two round trips and what waits in a queue.
+        world.pass(.milliseconds(310))
+        try bringsAll()
+        #expect(world.leases(mirrorPath).isEmpty)
+        tells(4 << 20)
+        world.tick()
+        #expect(!world.leases(mirrorPath).isEmpty)
+    }
+
     /// 64 KiB at a time were more than a slow path was thought to need: it never showed a better rate.
     @Test("A slow path has its next lease before it is done with the last")
     func shortLeases() throws {

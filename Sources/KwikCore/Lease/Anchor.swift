@@ -174,6 +174,12 @@ extension ClientStream.Part {
         guard offset >= anchor.from, let place = anchor.place(of: offset) else { return false }
         return progress > place && place >= Block.roundDown(anchor.bound(read))
     }
+
+    /// The primary's backend has produced so much: `by` then, this one has too. Both tell of it in steps.
+    mutating func follow(_ primary: UInt64, by: Instant) {
+        if let due, progress + Tuning.progressStep > anchor.bound(due.progress) { self.due = nil }
+        if due == nil, progress < anchor.bound(primary) { due = (primary, by) }
+    }
 }
 
 extension ClientStream {

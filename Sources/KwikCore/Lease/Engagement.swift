@@ -63,7 +63,6 @@ extension ClientSession {
         out.append(.send(channel, writer.preface(Preface(stream: stream.id, role: .replica))))
         send(.open(stream.options), on: channel)
         var part = ClientStream.Part(server: path.server, channel: channel)
-        part.engagedAt = now
         if let index = stream.part(of: path.server) {
             part.received = stream.parts[index].received
             part.matched = stream.parts[index].matched

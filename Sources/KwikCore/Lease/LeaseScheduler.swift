@@ -15,7 +15,7 @@ extension ClientSession {
         guard stream.own != nil, !stream.deaf else { return }
         engage(stream, now: now)
         if stream.isEngaged { judgeTrial(stream, now: now) }
-        endLaggards(stream, now: now)
+        compareReplicas(stream, now: now)
         expireSums(stream, now: now)
         guard !stream.book.claims.isEmpty || stream.isEngaged else { return }
         updateWindow(stream, now: now)
@@ -41,12 +41,16 @@ extension ClientSession {
         return all
     }
 
-    /// A replica too far behind the upstream would have to be waited for.
-    private func endLaggards(_ stream: ClientStream, now: Instant) {
+    /// A replica too far behind the upstream would have to be waited for. One keeps up whose backend has
+    /// produced, a round trip or two later, what the primary's had.
+    private func compareReplicas(_ stream: ClientStream, now: Instant) {
         for index in stream.parts.indices where stream.parts[index].ended == nil {
             let part = stream.parts[index]
             if stream.upAcknowledged > part.upAcknowledged + Tuning.replayLimit {
                 endPart(index, of: stream, .behind, now: now)
+            } else if let path = path(part.channel.path) {
+                let by = now + path.sample.srtt * 2 + path.horizon
+                stream.parts[index].follow(stream.progress, by: by)
             }
         }
     }
@@ -87,11 +91,16 @@ extension ClientSession {
         candidate.part.map { stream.parts[$0].serves(offset, read: stream.down.read) } ?? true
     }
 
-    /// Whether the candidate was engaged so lately that it can't have said what it has. Its first leases go
-    /// with what engages it, and wait there for its backend: a round trip sooner than behind its answer.
-    private func isNew(_ candidate: Candidate, of stream: ClientStream, now: Instant) -> Bool {
-        guard let part = candidate.part, stream.parts[part].progress == 0 else { return false }
-        return now - stream.parts[part].engagedAt <= candidate.path.sample.srtt + candidate.path.horizon
+    /// Whether the candidate is to have the bytes at `offset`, which the primary's backend has produced, by
+    /// the time that a request is there. What it tells of itself is a round trip old, and where a datagram
+    /// was lost two: a distant replica would stand idle until then (G: 2 % of the bytes). A new one's first
+    /// leases go with what engages it, and wait there for its backend.
+    private func willServe(_ candidate: Candidate, _ offset: UInt64, of stream: ClientStream, now: Instant)
+        -> Bool
+    {
+        if serves(candidate, offset, of: stream) { return true }
+        guard let part = candidate.part, let due = stream.parts[part].due else { return false }
+        return now <= due.by
     }
 
     /// Towards the end: what the primary's own sender would begin now is here later than the others would
@@ -162,7 +171,7 @@ extension ClientSession {
                     from = Block.roundDown(max(from, min(shifted, last)))
                 }
                 guard let range = free(stream, from: from, length: path.leaseLength),
-                    serves(candidate, range.start, of: stream) || isNew(candidate, of: stream, now: now),
+                    willServe(candidate, range.start, of: stream, now: now),
                     worthIt(range, on: path, stream, primary, order)
                 else { break }
                 grant(range, of: stream, to: candidate, carve: true, now: now)

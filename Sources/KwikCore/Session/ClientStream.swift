@@ -191,10 +191,13 @@ final class ClientStream {
         var server: ServerID
         /// Role 2.
         var channel: ChannelID
-        var engagedAt = Instant(nanoseconds: 0)
         /// Its backend has answered.
         var isOpened = false
+        /// What its backend has produced, by PROGRESS.
         var progress: UInt64 = 0
+        /// What the primary's backend had produced when it was seen to be ahead, and by when this one is to
+        /// have told of as much.
+        var due: (progress: UInt64, by: Instant)?
         var upSent: UInt64 = 0
         var upAcknowledged: UInt64 = 0
         var upMaximum = Tuning.initialWindow
