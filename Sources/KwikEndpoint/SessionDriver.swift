@@ -26,8 +26,8 @@ public final class SessionDriver {
     public func adopt(_ link: PathLink, traits: PathTraits) {
         links.append(link)
         link.driver = self
-        input(.sample(link.id, link.connection.sample))
         input(.pathUp(link.id, traits))
+        input(.sample(link.id, link.connection.sample))
     }
 
     /// The link is gone.

@@ -102,6 +102,8 @@ class Node {
         world.trace(
             "\(name) path \(path.value) up to server \(traits.server.value) resumed=\(traits.resumed)")
         give(.pathUp(path, traits))
+        // What the handshake has shown.
+        give(.sample(path, connection.sample))
     }
 
     func receive(_ packet: Packet, on path: PathID) {
