@@ -124,6 +124,17 @@ import Testing
     }
 
     /// With a second for it, replicas on the same machine took a third of a download's time and gave nothing.
+    @Test("What proved its worth is left alone for a minute; where that is in doubt for a second, then two")
+    func settledTime() {
+        func times(_ rate: Double, isSure: Bool) -> [Interval] {
+            [0, 1, 5, 6, 1_000].map { Tuning.settledTime(rate: rate, isSure: isSure, times: $0) }
+        }
+        let doubling = [1, 2, 32, 60, 60].map { Interval.seconds($0) }
+        #expect(times(60e6, isSure: true) == Array(repeating: .seconds(60), count: 5))
+        #expect(times(60e6, isSure: false) == doubling)
+        #expect(times(500e6, isSure: true) == doubling)
+    }
+
     @Test("A trial takes a second, or ten round trips, but a tenth of that where bytes come fast")
     func fastTrial() {
         let near = Interval.milliseconds(1)

@@ -45,11 +45,19 @@ extension ClientSession {
             } else if !confirms, rate >= rest.together - (1 - Tuning.takenOver) * rest.gave {
                 stream.trial = .without(rest, since: now, received: count, confirms: true)
             } else {
-                stream.trial = .settled(until: now + Tuning.trialAgain)
+                let isSure = confirms || rate < rest.together - (1 - Tuning.leftAlone) * rest.gave
+                settle(stream, rate: rest.together, isSure: isSure, now: now)
             }
         case .settled(let until):
             if now >= until { judgeAnew(stream, now: now) }
         }
+    }
+
+    /// The path that rested is worth its work, as far as can be told.
+    private func settle(_ stream: ClientStream, rate: Double, isSure: Bool, now: Instant) {
+        let time = Tuning.settledTime(rate: rate, isSure: isSure, times: stream.timesSettled)
+        stream.trial = .settled(until: now + time)
+        stream.timesSettled += 1
     }
 
     private func judgeAnew(_ stream: ClientStream, now: Instant) {

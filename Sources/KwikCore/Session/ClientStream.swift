@@ -128,6 +128,8 @@ final class ClientStream {
     /// Whether the primary's other paths carry leases.
     var isSpread = false
     var trial: Trial?
+    /// How often a path that rested was worth its work.
+    var timesSettled = 0
     var parked: [ParkedPath] = []
     /// Since when its rate is compared with its paths' rates, and where its front was then.
     var targetSince: (at: Instant, front: UInt64)?
