@@ -41,6 +41,7 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(world.events.contains(promoted))
         let own = try world.main(mirrorPath)
         #expect(world.preface(own)?.role == .attach(epoch: 1, received: front))
+        #expect(world.abandoned.values.contains(.reattached))
         world.receive(own, .window(read: 0, maximum: 65_536))
         world.data(own, ByteRange(front, front + 5_000))
         world.receive(own, .fin(base: 0, final: front + 5_000, sum: 0, closed: false))

@@ -9,9 +9,9 @@ import Testing
             (.none, .transient), (.protocolViolation, .fatal), (.internalError, .path),
             (.refusedByPolicy, .security), (.unauthenticated, .security), (.unknownService, .server),
             (.backendUnreachable, .server), (.flowControl, .path), (.integrity, .security),
-            (.draining, .transient), (.resourceLimit, .resource),
+            (.draining, .transient), (.resourceLimit, .resource), (.reattached, .transient),
         ]
-        #expect(table.map(\.0.rawValue) == Array(0...10))
+        #expect(table.map(\.0.rawValue) == Array(0...11))
         for (code, errorClass) in table { #expect(code.errorClass == errorClass) }
     }
 
@@ -34,7 +34,7 @@ import Testing
     @Test("A number from a later version is the peer's own affair")
     func unknown() {
         #expect(ErrorCode(told: 4) == .unauthenticated)
-        #expect(ErrorCode(told: 11) == .internalError && ErrorCode(told: .max) == .internalError)
+        #expect(ErrorCode(told: 12) == .internalError && ErrorCode(told: .max) == .internalError)
     }
 
     @Test("A stream that is refused by policy is not asked for again, one on a bad channel is")

@@ -155,6 +155,18 @@ private func world(_ count: Int, role: Preface.Role = .stream) -> GatewayWorld {
         #expect(world.released == [one])
     }
 
+    /// Seed 3280: the attach was lost with its path, and the word that the replica's channel is over was not.
+    @Test func replicaThatIsToTakeThePrimarysPlaceWaitsForTheAttach() {
+        let world = world(Int(4 * size), role: .replica)
+        world.handle(.channelReset(main, code: ErrorCode.reattached.rawValue))
+        world.handle(.channelClosed(main))
+        world.tick(after: .seconds(9))
+        #expect(world.released.isEmpty)
+        world.preface(other, one, .attach(epoch: 2, received: size + 50))
+        world.pull(PathID(2))
+        #expect(world.received(other) == [ByteRange(size + 50, 4 * size)])
+    }
+
     @Test func streamSurvivesItsPathForAWhile() {
         let world = world(Int(size))
         world.handle(.pathDown(PathID(1)))

@@ -73,7 +73,7 @@ extension ClientSession {
     func heard(_ id: PathID, now: Instant) {
         guard let path = path(id), path.liveness.heard(now: now) else { return }
         wakeAll()
-        for channel in path.unsaid { out.append(.abandon(channel, .none)) }
+        for each in path.unsaid { out.append(.abandon(each.channel, each.code)) }
         path.unsaid = []
         event(.pathStateChanged(id, path.server, from: .suspect, to: .active))
         secondFound(on: path, isNew: false, now: now)
@@ -128,11 +128,11 @@ extension ClientSession {
     /// The channel is of no more use. A silent path's server is told once it answers: what is said into the
     /// dark is lost, and said again a round trip after that. So long the server would send once more what
     /// was lost with it.
-    func abandon(_ channel: ChannelID) {
+    func abandon(_ channel: ChannelID, _ code: ErrorCode = .none) {
         if let path = path(channel.path), path.liveness.state == .suspect {
-            path.unsaid.append(channel)
+            path.unsaid.append((channel, code))
         } else {
-            out.append(.abandon(channel, .none))
+            out.append(.abandon(channel, code))
         }
     }
 
@@ -223,7 +223,7 @@ extension ClientSession {
         if let before = stream.own {
             stream.flights.withdraw(before.path)
             if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
-                abandon(before)
+                abandon(before, .reattached)
             }
         }
         for side in stream.sides where side.path == path.id { dropSide(side, of: stream) }

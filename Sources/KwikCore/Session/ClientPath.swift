@@ -19,7 +19,7 @@ final class ClientPath {
     /// Payload bytes of DATA.
     var received: UInt64 = 0
     /// Channels to abandon once it answers again.
-    var unsaid: [ChannelID] = []
+    var unsaid: [(channel: ChannelID, code: ErrorCode)] = []
     /// Streams whose own channel is on it.
     var ownStreams = 0
     var sent: UInt64 = 0

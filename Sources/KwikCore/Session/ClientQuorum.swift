@@ -149,7 +149,7 @@ extension ClientSession {
         }
         let before = stream.parts[index].channel
         if channels.removeValue(forKey: before) != nil, self.path(before.path) != nil {
-            abandon(before)
+            abandon(before, .reattached)
         }
         stream.epoch += 1
         guard stream.epoch <= ClientLimit.reattachments else {
@@ -214,7 +214,7 @@ extension ClientSession {
     func close(_ part: ClientStream.Part, _ end: ReplicaEnd) {
         guard let channel = channels.removeValue(forKey: part.channel) else { return }
         guard case .second = channel.use, end != .promoted else {
-            abandon(channel.id)
+            abandon(channel.id, end == .promoted ? .reattached : .none)
             return
         }
         if !part.finSent {

@@ -39,6 +39,8 @@ final class GatewayChannel {
     var isFinished = false
     /// The client's half is complete.
     var isEnded = false
+    /// The client has said that it attaches by another one.
+    var isSucceeded = false
 
     /// - Parameter isOurs: whether we opened it.
     init(id: ChannelID, isOurs: Bool = false) {

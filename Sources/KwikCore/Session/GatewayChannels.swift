@@ -252,7 +252,7 @@ extension GatewaySession {
         if channel.awaitsOpen { throw .malformed(.truncated) }
         guard channel === stream.own else {
             // The client may have ended the own channel as well when its path was lost already.
-            if stream.isOrphan { giveUpLater(stream, after: grace(channel.use, paths[channel.id.path])) }
+            if stream.isOrphan { giveUpLater(stream, after: grace(channel)) }
             return
         }
         stream.clientIsDone = true
@@ -268,23 +268,27 @@ extension GatewaySession {
     func channelReset(_ id: ChannelID, code: UInt64) {
         guard let channel = paths[id.path]?.channels[id.number] else { return }
         channel.isFinished = true
+        channel.isSucceeded = code == ErrorCode.reattached.rawValue
         if refusedOffer(channel, code: code) { return }
         let use = channel.use
         if case .stream = use {} else { channel.use = .ignored }
-        dropped(channel, use, grace: grace(use, paths[id.path]))
+        dropped(channel, use, grace: grace(channel))
     }
 
     func channelClosed(_ id: ChannelID) {
         guard let channel = paths[id.path]?.channels.removeValue(forKey: id.number) else { return }
         channel.isFinished = true
-        dropped(channel, channel.use, grace: grace(channel.use, paths[id.path]))
+        dropped(channel, channel.use, grace: grace(channel))
     }
 
     /// How long a stream waits for another channel. A client that means to end it sends RESET first; its
-    /// attach by another path may be lost with that one.
-    private func grace(_ use: GatewayChannel.Use, _ path: GatewayPath?) -> Interval {
-        if case .stream(let stream) = use, !stream.isReplica { return limits.streamGrace }
-        return unknownWait(path)
+    /// attach by another path may be lost with that one. A replica is only let go of, unless it is to take a
+    /// primary's place.
+    private func grace(_ channel: GatewayChannel) -> Interval {
+        if case .stream(let stream) = channel.use, !stream.isReplica || channel.isSucceeded {
+            return limits.streamGrace
+        }
+        return unknownWait(paths[channel.id.path])
     }
 
     func pathDown(_ id: PathID) {

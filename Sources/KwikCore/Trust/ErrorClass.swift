@@ -42,7 +42,7 @@ public struct Recovery: Hashable, Sendable {
 extension ErrorCode {
     public var errorClass: ErrorClass {
         switch self {
-        case .none, .draining: .transient
+        case .none, .draining, .reattached: .transient
         case .internalError, .flowControl: .path
         case .unknownService, .backendUnreachable: .server
         case .refusedByPolicy, .unauthenticated, .integrity: .security

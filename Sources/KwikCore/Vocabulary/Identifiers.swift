@@ -94,4 +94,6 @@ public enum ErrorCode: UInt64, Sendable {
     case integrity = 8
     case draining = 9
     case resourceLimit = 10
+    /// Of a channel: an attach by another one is on its way, which this one may have overtaken.
+    case reattached = 11
 }
