@@ -3,8 +3,10 @@
 
     bench.py [--mib 1024] [--rounds 5] [--compare FILE] [--output build/bench.json]
 
-Ratios are of one run. Those that Kwik must keep are checked; with --compare also that none is more than a
-tenth worse than in FILE, which a run has written (Tests/Benchmarks/reference.json: the medians of three).
+Ratios are medians of those of each round, whose parts follow one another. Those that Kwik must keep are
+checked; with --compare also that none is more than a tenth worse than in FILE, which a run has written
+(Tests/Benchmarks/reference.json). Where a check misses, everything is measured once more, and counts
+together: a loss is there again, and what disturbed the machine seldom.
 
 CPU is user and system time of both ends, of kwikd and kwik-gateway or of the bare client and server; not of
 nginx, curl or the baseline's reader. The bare transfer has Kwik's settings (MTU, GSO, GRO, socket buffers,
@@ -20,6 +22,7 @@ import contextlib
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 
@@ -38,6 +41,8 @@ NICENESS = -10
 MAX_CPU = 1.3
 # Loss against an earlier run that fails.
 MAX_LOSS = 0.10
+# Each with an engine and a gateway of its own.
+LATENCY_RUNS = 3
 
 
 class Must:
@@ -66,26 +71,36 @@ def compile_all(directory):
     return programs
 
 
-def ratios_of(ways, round_trip, passed):
+def ratios_of(rounds, latencies):
     """Every ratio that one run can be compared with another by: (value, higher is better)."""
-    kwik = ways["one"]["cpu_s_per_gib"]
-    bare, relay = ways["baseline"]["cpu_s_per_gib"], ways["relay"]["cpu_s_per_gib"]
-    both = kwik["kwikd"] + kwik["gateway a"]
-    beside = round_trip["kwik_beside_idle"]["p50_us"] / round_trip["kwik"]["p50_us"]
-    return {"mbps_one_to_plain": (ways["one"]["mbps"] / ways["plain"]["mbps"], True),
-            "mbps_three_to_one": (ways["three"]["mbps"] / ways["one"]["mbps"], True),
-            "cpu_both_to_baseline": (both / (bare["client"] + bare["server"]), False),
-            "cpu_both_to_relay": (both / (relay["client"] + relay["server"]), False),
-            "cpu_kwikd_to_client": (kwik["kwikd"] / relay["client"], False),
-            "cpu_kwikd_to_baseline_client": (kwik["kwikd"] / bare["client"], False),
-            "cpu_gateway_to_server": (kwik["gateway a"] / relay["server"], False),
-            "pingpong_p50_to_tcp": (round_trip["kwik"]["p50_us"] / round_trip["tcp"]["p50_us"], False),
-            "pingpong_p50_beside_idle": (beside, False),
-            "connect_to_native": (passed["ratio"], False)}
+    def rates(way, other):
+        return statistics.median(each[way]["mbps"] / each[other]["mbps"] for each in rounds), True
+
+    def costs(names, way, others):
+        """CPU of Kwik's processes to those of the bare transfer."""
+        return statistics.median(sum(each["one"]["cpu"][name] for name in names)
+                                 / sum(each[way]["cpu"][name] for name in others) for each in rounds), False
+
+    def times(way, other):
+        return statistics.median(each[way]["p50_us"] / each[other]["p50_us"] for each in latencies), False
+
+    ends, bare = ("kwikd", "gateway a"), ("client", "server")
+    return {"mbps_one_to_plain": rates("one", "plain"),
+            "mbps_three_to_one": rates("three", "one"),
+            "cpu_both_to_baseline": costs(ends, "baseline", bare),
+            "cpu_both_to_relay": costs(ends, "relay", bare),
+            "cpu_kwikd_to_client": costs(ends[:1], "relay", bare[:1]),
+            "cpu_kwikd_to_baseline_client": costs(ends[:1], "baseline", bare[:1]),
+            "cpu_gateway_to_server": costs(ends[1:], "relay", bare[1:]),
+            "pingpong_p50_to_tcp": times("kwik", "tcp"),
+            "pingpong_p50_beside_idle": times("kwik_beside_idle", "kwik"),
+            "connect_to_native": (statistics.median(each["connect"]["ratio"] for each in latencies), False)}
 
 
-def musts_of(ratios, round_trip):
-    tcp, kwik = round_trip["tcp"], round_trip["kwik"]
+def musts_of(ratios, latencies):
+    added = statistics.median(each["kwik"]["p50_us"] - each["tcp"]["p50_us"] for each in latencies)
+    slowest = statistics.median(each["kwik"]["p99_us"] for each in latencies)
+    native = statistics.median(each["tcp"]["p99_us"] for each in latencies)
     return [
         # Three servers on one machine can't be faster than one: a replica that adds nothing is parked.
         Must("three servers to one, Mbit/s", ratios["mbps_three_to_one"][0], 0.8, higher=True),
@@ -95,8 +110,8 @@ def musts_of(ratios, round_trip):
         Must("CPU of kwikd to bare QUIC's client, from nginx", ratios["cpu_kwikd_to_client"][0], MAX_CPU),
         Must("CPU of kwikd to bare QUIC's client, out of memory", ratios["cpu_kwikd_to_baseline_client"][0],
              MAX_CPU),
-        Must("ping-pong, p50 added, µs", kwik["p50_us"] - tcp["p50_us"], 150),
-        Must("ping-pong, p99, µs", kwik["p99_us"], max(1000, 2 * tcp["p99_us"])),
+        Must("ping-pong, p50 added, µs", added, 150),
+        Must("ping-pong, p99, µs", slowest, max(1000, 2 * native)),
         Must("ping-pong, p50 beside idle connections to without", ratios["pingpong_p50_beside_idle"][0], 1.5),
         Must("connect passed on, to native", ratios["connect_to_native"][0], 1.05),
     ]
@@ -116,6 +131,23 @@ def losses(ratios, path):
     return found
 
 
+def measure(options):
+    """(rounds of downloads, runs of what is measured by round trips)."""
+    with Lab() as lab:
+        programs = compile_all(lab.directory)
+        lab.add_servers(3)
+        lab.start_servers()
+        rounds = downloads.measure_rounds(lab, options.mib, options.rounds, programs["baseline"])
+    latencies = []
+    for _ in range(LATENCY_RUNS):
+        with Lab() as lab:
+            programs = compile_all(lab.directory)
+            lab.add_servers(1)
+            latencies.append(latency.pingpong(lab, programs["pingpong"]))
+            latencies[-1]["connect"] = latency.connect(lab, programs["connect"])
+    return rounds, latencies
+
+
 def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--mib", type=int, default=1024)
@@ -125,29 +157,29 @@ def main():
     options = parser.parse_args()
     with contextlib.suppress(PermissionError):
         os.nice(NICENESS)
-    with Lab() as lab:
-        programs = compile_all(lab.directory)
-        lab.add_servers(3)
-        lab.start_servers()
-        ways = downloads.measure_all(lab, options.mib, options.rounds, programs["baseline"])
-    with Lab() as lab:
-        programs = compile_all(lab.directory)
-        lab.add_servers(1)
-        round_trip = latency.pingpong(lab, programs["pingpong"])
-        passed = latency.connect(lab, programs["connect"])
+    rounds, latencies = [], []
+    for is_last in (False, True):
+        more = measure(options)
+        rounds += more[0]
+        latencies += more[1]
+        ratios = ratios_of(rounds, latencies)
+        checks = musts_of(ratios, latencies)
+        checks += losses(ratios, options.compare) if options.compare else []
+        missed = [check for check in checks if not check.holds()]
+        if is_last or not missed:
+            break
+        print("\n" + "\n".join(map(str, missed)) + "\nonce more\n", flush=True)
+    ways = downloads.summaries(rounds, options.mib)
     downloads.print_table(ways)
-    latency.print_table(round_trip, passed)
-    ratios = ratios_of(ways, round_trip, passed)
-    checks = musts_of(ratios, round_trip) + (losses(ratios, options.compare) if options.compare else [])
+    latency.print_table(latencies)
     print("\n" + "\n".join(map(str, checks)))
     rounded = {name: round(value, 3) for name, (value, _) in ratios.items()}
-    results = {"mib": options.mib, "rounds": options.rounds, "cores": os.cpu_count(), "ways": ways,
-               "pingpong": round_trip, "connect": passed, "ratios": rounded}
+    results = {"mib": options.mib, "rounds": len(rounds), "cores": os.cpu_count(), "ways": ways,
+               "latencies": latencies, "ratios": rounded}
     pathlib.Path(options.output).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    failed = sum(not check.holds() for check in checks)
     print("bench: " + " ".join(f"{name}={value}" for name, value in rounded.items()))
-    print(f"test: passed={len(checks) - failed} failed={failed} written={options.output}")
-    sys.exit(1 if failed else 0)
+    print(f"test: passed={len(checks) - len(missed)} failed={len(missed)} written={options.output}")
+    sys.exit(1 if missed else 0)
 
 
 if __name__ == "__main__":

@@ -104,18 +104,24 @@ def summary(samples, size):
             "cpu_s_per_gib": {name: round(value, 3) for name, value in per_gib.items() if value > 0.005}}
 
 
-def measure_all(lab, mebibytes, rounds, program):
-    """The summary of each way."""
+def measure_rounds(lab, mebibytes, count, program):
+    """Each round: the sample of each way."""
     size = mebibytes * MEBIBYTE
     lab.put("file", os.urandom(MEBIBYTE) * mebibytes)
-    samples = {way: [] for way in TITLES}
-    for number in range(rounds):
+    rounds = []
+    for number in range(count):
+        samples = {}
         for way, title in TITLES.items():
-            sample = measure(lab, way, size, program)
-            samples[way].append(sample)
-            print(f"round {number + 1} {title:<22} {sample['mbps']:8.0f} Mbit/s", flush=True)
+            samples[way] = measure(lab, way, size, program)
+            print(f"round {number + 1} {title:<22} {samples[way]['mbps']:8.0f} Mbit/s", flush=True)
+        rounds.append(samples)
     lab.stop_engine()
-    return {way: summary(each, size) for way, each in samples.items()}
+    return rounds
+
+
+def summaries(rounds, mebibytes):
+    """The summary of each way."""
+    return {way: summary([each[way] for each in rounds], mebibytes * MEBIBYTE) for way in TITLES}
 
 
 def print_table(ways):

@@ -37,15 +37,24 @@ class Losses(unittest.TestCase):
 
 
 class Musts(unittest.TestCase):
-    def missed(self, kwikd):
-        """What a run misses whose bare client needs 1 s per GiB from nginx and 0.9 out of memory."""
-        ways = {name: {"mbps": 100} for name in ("one", "three", "plain", "relay", "baseline")}
-        ways["one"]["cpu_s_per_gib"] = {"kwikd": kwikd, "gateway a": 1.0}
-        ways["relay"]["cpu_s_per_gib"] = {"client": 1.0, "server": 1.0}
-        ways["baseline"]["cpu_s_per_gib"] = {"client": 0.9, "server": 0.6}
-        round_trip = {name: {"p50_us": 100, "p99_us": 200} for name in ("tcp", "kwik", "kwik_beside_idle")}
-        ratios = bench.ratios_of(ways, round_trip, {"ratio": 1.0})
-        return [must.name for must in bench.musts_of(ratios, round_trip) if not must.holds()]
+    def measured(self, kwikd):
+        """A round whose bare client needs 1 s from nginx and 0.9 out of memory."""
+        each = {name: {"mbps": 100} for name in ("one", "three", "plain", "relay", "baseline")}
+        each["one"]["cpu"] = {"kwikd": kwikd, "gateway a": 1.0}
+        each["relay"]["cpu"] = {"client": 1.0, "server": 1.0}
+        each["baseline"]["cpu"] = {"client": 0.9, "server": 0.6}
+        return each
+
+    def missed(self, *kwikd):
+        """What rounds miss in which the engine needs so many seconds."""
+        latency = {name: {"p50_us": 100, "p99_us": 200} for name in ("tcp", "kwik", "kwik_beside_idle")}
+        latency["connect"] = {"ratio": 1.0}
+        ratios = bench.ratios_of(list(map(self.measured, kwikd)), [latency])
+        return [must.name for must in bench.musts_of(ratios, [latency]) if not must.holds()]
+
+    def test_one_round_in_three_may_be_disturbed(self):
+        self.assertEqual(self.missed(1.1, 9, 1.16), [])
+        self.assertEqual(len(self.missed(9, 1.1, 9)), 3)
 
     def test_an_engine_is_held_against_the_bare_client_of_either_server(self):
         self.assertEqual(self.missed(1.16), [])
