@@ -115,7 +115,10 @@ import Testing
         let asked = try #require(world.leases(Self.second).first)
         world.data(scene.own, ByteRange(Block.size * 2, asked.range.start))
         #expect(try scene.state.isSpread)
-        world.pass(.milliseconds(1_200), on: both)
+        // One second says little of a path that loses.
+        world.pass(.milliseconds(4_800), on: both)
+        #expect(try scene.state.isSpread)
+        world.pass(.milliseconds(1_400), on: both)
         #expect(try scene.state.isParked(Self.second) && !scene.state.isSpread)
         try scene.state.unpark(now: world.now + .seconds(20))
         #expect(try scene.state.isParked(Self.second))

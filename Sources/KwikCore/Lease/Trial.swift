@@ -61,6 +61,7 @@ extension ClientSession {
     }
 
     private func judgeAnew(_ stream: ClientStream, now: Instant) {
+        stream.watched = nil
         stream.trial = .together(since: now, counts(stream))
     }
 
@@ -78,11 +79,11 @@ extension ClientSession {
         let time = now - since
         let average = Double(all) / max(time.seconds, 0.001)
         guard time >= Tuning.trialTime(longest: longest(stream), rate: average) else { return }
-        parkIdlers(stream, since: before, now: now)
-        guard stream.isEngaged else { return }
-        judgeAnew(stream, now: now)
-        guard contenders == 1 else { return }
         let isFast = average >= Tuning.fastRate
+        parkIdlers(stream, since: (since, before), isFast: isFast, now: now)
+        guard stream.isEngaged else { return }
+        stream.trial = .together(since: now, counts(stream))
+        guard contenders == 1 else { return }
         let rate = max(recentRate(stream, now: now), isFast ? average : 0)
         let gained = Double(own.received - min(before.own, own.received)) / time.seconds
         guard isFast || mayShare(stream, own, gained, rate, now: now) else { return }
@@ -173,7 +174,16 @@ extension ClientSession {
             .map { helper.received - min($0.received, helper.received) }
     }
 
-    private func parkIdlers(_ stream: ClientStream, since before: ClientStream.Counts, now: Instant) {
+    /// What gives next to nothing. A second says little of a path that loses: its rate goes up and down.
+    private func parkIdlers(
+        _ stream: ClientStream, since last: (at: Instant, counts: ClientStream.Counts), isFast: Bool,
+        now: Instant
+    ) {
+        let since = stream.watched ?? last
+        stream.watched = since
+        guard isFast || now >= since.at + max(Tuning.idleTime, longest(stream) * 10) else { return }
+        stream.watched = nil
+        let before = since.counts
         let least = Double(counts(stream).since(before)) * Tuning.leastShare
         for helper in helpers(stream) {
             guard let gave = gave(helper, since: before), Double(gave) < least else { continue }

@@ -128,6 +128,8 @@ final class ClientStream {
     /// Whether the primary's other paths carry leases.
     var isSpread = false
     var trial: Trial?
+    /// Since when it is watched who gives next to nothing.
+    var watched: (at: Instant, counts: Counts)?
     /// How often a path that rested was worth its work.
     var timesSettled = 0
     var parked: [ParkedPath] = []
