@@ -264,6 +264,22 @@ extension Event {
         #expect(try scene.state.silentSince == nil)
     }
 
+    /// Seed 9011: it waited for the silent path to fail, for five seconds, and its program only for 4.6.
+    @Test("A new path to a silent primary takes the stream")
+    func newPathToASilentPrimary() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.write(scene.stream, 100)
+        world.pull()
+        world.pass(patience, on: [])
+        #expect(world.events.filter(\.isReattachment).isEmpty)
+        world.up(other)
+        let attached = try world.main(other)
+        #expect(world.preface(attached)?.role == .attach(epoch: 1, received: 0))
+        world.pass(.seconds(40), on: [other])
+        #expect(world.ends[scene.stream] == nil)
+    }
+
     @Test("What goes out once more goes before the end of the channel, also where the answer is whole")
     func repeatedBeforeTheEnd() throws {
         let scene = try ClientScene.connected()

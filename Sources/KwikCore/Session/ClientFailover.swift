@@ -35,7 +35,10 @@ extension ClientSession {
                 else { continue }
                 // Another process may open a stream of the same number.
                 let isTaken = !traits.resumed && stream.isServers
-                guard isTaken || stream.own.flatMap({ self.path($0.path) }) == nil else { continue }
+                // A silent path may be silent for long yet, before it counts as failed.
+                let own = stream.own.flatMap { self.path($0.path) }
+                let isSilent = traits.resumed && own?.isActive == false
+                guard isTaken || own == nil || isSilent else { continue }
                 if traits.resumed {
                     reattach(stream, to: path, now: now)
                 } else if !replacePrimary(stream, now: now), !loseLead(stream, now: now) {
