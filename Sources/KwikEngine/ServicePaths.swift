@@ -258,7 +258,7 @@ final class ServicePaths {
             servers[index].joinSecret = hello.joinSecret
             onSecret(path.name.server, hello.joinSecret)
         }
-        manager.connected(path.name)
+        manager.connected(path.name, now: Clock.now())
         // A server's own word never adds to what the configuration allows it.
         let roles = hello.roles.intersection(servers[index].configuration.roles)
         var traits = PathTraits(name: path.name, kind: path.kind, roles: roles, resumed: hello.resumed)

@@ -46,7 +46,7 @@ private final class Manager {
     func use(streams: Int, now: Instant) { paths.use(streams: streams, now: now) }
     func reach(_ server: ServerID, by interfaces: [InterfaceID]) { paths.reach(server, by: interfaces) }
     func shaken(_ name: PathName) { paths.shaken(name) }
-    func connected(_ name: PathName) { paths.connected(name) }
+    func connected(_ name: PathName, now: Instant = start) { paths.connected(name, now: now) }
     func failed(_ name: PathName, permanent: Bool = false, now: Instant) {
         paths.failed(name, permanent: permanent, now: now)
     }
@@ -54,7 +54,7 @@ private final class Manager {
     func up(_ name: PathName, now: Instant) {
         shaken(name)
         #expect(commands(now).contains(.hello(name)))
-        connected(name)
+        connected(name, now: now)
     }
 }
 
@@ -110,10 +110,45 @@ private final class Manager {
         let again = try #require(paths.deadline)
         #expect(paths.commands(again) == [.connect(path(one))])
         #expect(!paths.isReachable())
-        paths.connected(path(one))
+        paths.connected(path(one), now: again)
         #expect(paths.isReachable())
-        paths.failed(path(one), now: again)
-        #expect(paths.commands(again) == [.connect(path(one))])
+        let later = again + PathManager.settledTime
+        paths.failed(path(one), now: later)
+        #expect(paths.commands(later) == [.connect(path(one))])
+    }
+
+    /// A gateway that dies of what it is sent was greeted again at once, each time.
+    @Test("A path that comes up and is lost again each time is waited for longer and longer")
+    func shortLived() throws {
+        let paths = Manager()
+        paths.use(streams: 1, now: start)
+        var now = start
+        for seconds in [0, 2, 4, 5, 5] as [Double] {
+            #expect(paths.connects(now) == [path(one)])
+            paths.up(path(one), now: now)
+            paths.failed(path(one), now: now + .seconds(1))
+            now = now + .seconds(1)
+            let delay = try #require(paths.deadline) - now
+            #expect(delay.seconds >= 0.75 * seconds && delay.seconds <= 1.25 * seconds)
+            now = now + delay
+        }
+        #expect(paths.connects(now) == [path(one)])
+    }
+
+    @Test("A path that was closed as nobody wanted it has not failed, however short it was up")
+    func shortUse() throws {
+        let paths = Manager()
+        paths.use(streams: 1, now: start)
+        _ = paths.commands(start)
+        paths.failed(path(one), now: start)
+        let again = try #require(paths.deadline)
+        #expect(paths.connects(again) == [path(one)])
+        let late = again + .seconds(59)
+        paths.use(streams: 0, now: again)
+        paths.wanted(now: again)
+        paths.up(path(one), now: late)
+        #expect(paths.commands(again + .seconds(60)) == [.closeAll])
+        #expect(paths.isReachable())
     }
 
     @Test("A refusal that does not pass by itself is waited for longest")
@@ -276,6 +311,17 @@ private final class Manager {
         let paths = Manager(by: [wired])
         #expect(paths.isReachable(PathRestriction(interfaces: [wired])))
         #expect(!paths.isReachable(PathRestriction(interfaces: [wireless])))
+    }
+
+    /// It waited until its patience was over.
+    @Test("No program waits for a path for which there is no room")
+    func noRoomForIt() {
+        let paths = Manager([(one, .origin), (two, .replica)], by: [wired, wireless], paths: 2)
+        let bound = PathRestriction(interfaces: [wireless])
+        #expect(!paths.isReachable(bound))
+        paths.use(streams: 1, now: start)
+        for name in paths.connects(start) { paths.up(name, now: start) }
+        #expect(paths.isReachable() && !paths.isReachable(bound))
     }
 
     @Test("No program waits for a service of which only a replica or a relay answers")

@@ -6,7 +6,8 @@
 /// sent: they carry a proof made with what that answer brings.
 ///
 /// After a failure a path waits 1, 2, 4, 5 s with jitter, and so does the server as a whole (its circuit
-/// breaker) when none of its paths is up or under way.
+/// breaker) when none of its paths is up or under way. One that was up for long is made anew at once;
+/// failures are forgotten only then, so that one which comes up and is lost again each time waits longer too.
 public struct PathManager {
     /// A server of the service, as the configuration has it.
     public struct Server: Sendable {
@@ -35,7 +36,7 @@ public struct PathManager {
         case connecting
         case shaken
         case greeting(since: Instant)
-        case up
+        case up(since: Instant)
         /// Not before this instant.
         case waiting(until: Instant)
 
@@ -45,13 +46,15 @@ public struct PathManager {
             case .idle, .up, .waiting: false
             }
         }
+
+        var isUp: Bool { if case .up = self { true } else { false } }
     }
 
     /// A path that may be made.
     struct Entry {
         var name: PathName
         var phase = Phase.idle
-        /// Since it was last up.
+        /// Since it was last up for long.
         var failures = 0
     }
 
@@ -59,7 +62,7 @@ public struct PathManager {
         var server: Server
         /// By which it can be reached, the one that the system's routes choose first.
         var interfaces: [InterfaceID] = []
-        /// Since any of its paths was last up, those that left it with none.
+        /// Since any of its paths was last up for long, those that left it with none.
         var failures = 0
         var notBefore: Instant?
     }
@@ -82,6 +85,9 @@ public struct PathManager {
     /// Servers that are back are to be in full service within 10 s: this, and a first packet's
     /// retransmission.
     static let longestDelay = Interval.seconds(5)
+    /// A path that is up for so long has not come up only to fail: longer than it takes to find out that it
+    /// is silent.
+    static let settledTime = Interval.seconds(10)
     /// For a refusal that does not pass by itself.
     static let refusedDelay = Interval.seconds(30)
     /// A hello that is not answered by then stops the others no longer.
@@ -133,11 +139,8 @@ public struct PathManager {
         change(name) { if $0.phase == .connecting { $0.phase = .shaken } }
     }
 
-    public mutating func connected(_ name: PathName) {
-        change(name) {
-            $0.phase = .up
-            $0.failures = 0
-        }
+    public mutating func connected(_ name: PathName, now: Instant) {
+        change(name) { $0.phase = .up(since: now) }
         guard let index = servers.firstIndex(where: { $0.server.id == name.server }) else { return }
         // What failed together with the server has a new chance with it.
         if servers[index].failures > 0 {
@@ -145,25 +148,40 @@ public struct PathManager {
                 if case .waiting = entries[entry].phase { entries[entry].phase = .idle }
             }
         }
-        servers[index].failures = 0
         servers[index].notBefore = nil
         arrange()
+    }
+
+    /// Forgets the failures of what is up for long.
+    private mutating func settle(now: Instant) {
+        for index in entries.indices {
+            if case .up(let since) = entries[index].phase, now >= since + Self.settledTime {
+                forgetFailures(of: index)
+            }
+        }
+    }
+
+    private mutating func forgetFailures(of index: Int) {
+        entries[index].failures = 0
+        let server = entries[index].name.server
+        if let state = servers.firstIndex(where: { $0.server.id == server }) { servers[state].failures = 0 }
     }
 
     /// The attempt failed, or the path is gone. `permanent`: the server refused us for a reason that does not
     /// pass by itself (certificate, token): the longest delay at once.
     public mutating func failed(_ name: PathName, permanent: Bool, now: Instant) {
         let random = nextJitter()
+        settle(now: now)
         guard let index = entries.firstIndex(where: { $0.name == name }), entries[index].phase != .idle,
             let server = servers.firstIndex(where: { $0.server.id == name.server })
         else { return }
-        let wasUp = entries[index].phase == .up
+        let wasUp = entries[index].phase.isUp
         entries[index].phase = .idle
         // What a relay can't do says nothing about the server.
         let isAlone =
             name.relay == nil
             && !entries.contains {
-                $0.name.server == name.server && ($0.phase == .up || $0.phase.isUnderWay)
+                $0.name.server == name.server && ($0.phase.isUp || $0.phase.isUnderWay)
             }
         let failures = isAlone ? servers[server].failures : entries[index].failures
         let delay = backOff(failures: failures, wasUp: wasUp, permanent: permanent, random)
@@ -191,15 +209,25 @@ public struct PathManager {
     /// or is being made for the first time. A server that has failed before is tried again behind the
     /// programs' backs, who connect natively.
     public func isReachable(_ restriction: PathRestriction = .none) -> Bool {
-        entries.contains { entry in
-            guard let state = servers.first(where: { $0.server.id == entry.name.server }),
-                state.server.roles.contains(.origin), restriction.allows(entry.name)
-            else { return false }
-            switch entry.phase {
-            case .up: return true
-            case .idle, .connecting, .shaken, .greeting: return state.failures == 0 && entry.failures == 0
-            case .waiting: return false
-            }
+        // Paths that are there already, or are made before this one.
+        var ahead = 0
+        for entry in entries {
+            if isHopeful(entry, ahead: ahead), restriction.allows(entry.name) { return true }
+            if case .waiting = entry.phase { continue }
+            ahead += 1
+        }
+        return false
+    }
+
+    private func isHopeful(_ entry: Entry, ahead: Int) -> Bool {
+        guard let state = servers.first(where: { $0.server.id == entry.name.server }),
+            state.server.roles.contains(.origin)
+        else { return false }
+        switch entry.phase {
+        case .up: return true
+        case .idle where ahead >= maximumPaths: return false
+        case .idle, .connecting, .shaken, .greeting: return state.failures == 0 && entry.failures == 0
+        case .waiting: return false
         }
     }
 
@@ -232,12 +260,16 @@ public struct PathManager {
     /// What is due now.
     public mutating func advance(now: Instant, into commands: inout [Command]) {
         advancedAt = now
+        settle(now: now)
         for name in lost { commands.append(.close(name)) }
         lost = []
         if let since = idleSince, now >= max(since, wantedAt ?? since) + idleTimeout {
             idleSince = nil
             wantedAt = nil
-            for index in entries.indices { entries[index].phase = .idle }
+            for index in entries.indices {
+                if entries[index].phase.isUp { forgetFailures(of: index) }
+                entries[index].phase = .idle
+            }
             commands.append(.closeAll)
         }
         guard isInUse(now: now) else { return }
@@ -264,22 +296,22 @@ public struct PathManager {
             let isGreeting = others.contains {
                 if case .greeting = $0.phase { true } else { false }
             }
-            guard others.contains(where: { $0.phase == .up }) || !isGreeting else { continue }
+            guard others.contains(where: { $0.phase.isUp }) || !isGreeting else { continue }
             entries[index].phase = .greeting(since: now)
             commands.append(.hello(entries[index].name))
         }
     }
 
     private mutating func connect(now: Instant, into commands: inout [Command]) {
-        var count = entries.count { $0.phase == .up || $0.phase.isUnderWay }
+        var count = entries.count { $0.phase.isUp || $0.phase.isUnderWay }
         // A path that is preferred to one that is up takes its place once it is up too.
-        var last = entries.lastIndex { $0.phase == .up }
-        if count > maximumPaths, let index = last, entries.count(where: { $0.phase == .up }) > maximumPaths {
+        var last = entries.lastIndex { $0.phase.isUp }
+        if count > maximumPaths, let index = last, entries.count(where: { $0.phase.isUp }) > maximumPaths {
             commands.append(.close(entries[index].name))
             entries[index].phase = .idle
             arrange()
-            count = entries.count { $0.phase == .up || $0.phase.isUnderWay }
-            last = entries.lastIndex { $0.phase == .up }
+            count = entries.count { $0.phase.isUp || $0.phase.isUnderWay }
+            last = entries.lastIndex { $0.phase.isUp }
         }
         for index in entries.indices {
             guard count < maximumPaths || (count == maximumPaths && last.map { index < $0 } ?? false)
@@ -314,7 +346,7 @@ public struct PathManager {
     private mutating func arrange() {
         let wanted = preferences()
         for entry in entries where !wanted.contains(entry.name) {
-            if entry.phase == .up || entry.phase.isUnderWay { lost.append(entry.name) }
+            if entry.phase.isUp || entry.phase.isUnderWay { lost.append(entry.name) }
         }
         let before = entries
         entries = wanted.map { name in before.first { $0.name == name } ?? Entry(name: name) }

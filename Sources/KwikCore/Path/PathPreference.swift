@@ -30,7 +30,7 @@ extension PathManager {
     }
 
     private func isUp(_ server: ServerID) -> Bool {
-        entries.contains { $0.name.server == server && $0.phase == .up }
+        entries.contains { $0.name.server == server && $0.phase.isUp }
     }
 
     private func furtherInterfaces(of state: ServerState) -> [PathName] {
@@ -44,7 +44,7 @@ extension PathManager {
         for state in servers
         where state.server.roles.contains(.relay) && state.server.id != target.server.id {
             let control = entries.first {
-                $0.name.server == state.server.id && $0.name.relay == nil && $0.phase == .up
+                $0.name.server == state.server.id && $0.name.relay == nil && $0.phase.isUp
             }
             guard let control, names.count < Self.relayedPaths else { continue }
             names.append(
