@@ -20,6 +20,7 @@ public enum Census {
                 "OPENED", "OPTION", "URGENT", "END", "SUMREQ", "SUM",
             ]
         ),
+        ("paths", ["closed-unasked", "closed-idle", "native"]),
         ("programs", ["urgent-up", "urgent-down", "option-changed", "quit", "user-timeout"]),
     ]
 

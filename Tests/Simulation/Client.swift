@@ -1,14 +1,14 @@
 internal import KwikCore
 
-/// The engine: the client's session, its programs, and the paths it dials.
+/// The engine: the client's session and its programs.
 final class Client: Node {
     private let session: ClientSession
-    private(set) var programs: [Program] = []
     private var byStream: [StreamID: Program] = [:]
     /// The program whose stream is being opened.
     private var starting: Program?
     private var backends: [Backend] = []
     private let network: Network
+    weak var dialler: Dialler?
     /// The primary of each program's stream, and those before it.
     private(set) var primaries: [Int: [ServerID]] = [:]
     private(set) var streams: [Int: StreamID] = [:]
@@ -23,10 +23,11 @@ final class Client: Node {
     /// Bytes that each program was given.
     private(set) var delivered: UInt64 = 0
 
-    init(_ world: World, _ network: Network, settings: ClientSettings, compresses: Bool) {
+    init(_ world: World, _ network: Network, _ scenario: Scenario) {
         self.network = network
         session = ClientSession(
-            settings: settings, integrity: SimIntegrity.make(), codec: compresses ? SimCodec.make() : nil)
+            settings: scenario.settings, integrity: SimIntegrity.make(),
+            memory: MemoryBudget(bytes: scenario.memory), codec: scenario.compresses ? SimCodec.make() : nil)
         super.init(world, name: "client")
         for server in network.servers {
             unsafe session.setTagger(server.tagger, for: server.id)
@@ -86,8 +87,7 @@ final class Client: Node {
     // MARK: Programs
 
     func start(_ program: Program) {
-        programs.append(program)
-        guard !order.isEmpty else { return retry(program) }
+        guard isTaken(program) else { return }
         let (near, far) = SocketEnd.pair(buffer: 212_992)
         var list: [Action] = []
         guard let stream = session.open(
@@ -102,6 +102,7 @@ final class Client: Node {
         streams[program.index] = stream
         openedAt[program.index] = world.now
         attach(near, to: stream, isConnected: false)
+        dialler?.use(streams: locals.count)
         program.connecting(far)
         if program.workload.restriction != .none { coverage.restricted += 1 }
         if program.workload.userTimeout != nil { world.count("user-timeout") }
@@ -117,7 +118,7 @@ final class Client: Node {
         var reader = ChannelReader(expectsPreface: true)
         var position = 0
         guard case .preface(let preface)? = try? unsafe reader.next(slice.bytes, from: &position),
-            let name = network.name(of: channel.path)
+            let name = dialler?.name(of: channel.path)
         else { return world.fail("client: channel \(channel) begins without a preface") }
         guard let program = byStream[preface.stream] ?? starting else { return }
         if !program.workload.restriction.allows(name) {
@@ -125,10 +126,19 @@ final class Client: Node {
         }
     }
 
-    /// Without any path the program's connection goes native: here it tries again.
-    private func retry(_ program: Program) {
-        programs.removeLast()
-        world.after(.milliseconds(200)) { [weak self] in self?.start(program) }
+    /// As the engine decides: a program that can't hope for a path connects natively. Here it tries again
+    /// later if any program may hope by then.
+    private func isTaken(_ program: Program) -> Bool {
+        guard let dialler else { return false }
+        dialler.wanted()
+        if dialler.isReachable(program.workload.restriction) { return true }
+        if dialler.isReachable(.none) {
+            world.count("native")
+            program.goNative()
+        } else {
+            world.after(.milliseconds(200)) { [weak self] in self?.start(program) }
+        }
+        return false
     }
 
     /// What a server opens meets an application on this side.
@@ -136,6 +146,7 @@ final class Client: Node {
         let (near, far) = SocketEnd.pair(buffer: 212_992)
         backends.append(Backend(world, far, .honest))
         attach(near, to: stream, isConnected: true)
+        dialler?.use(streams: locals.count)
         var list: [Action] = []
         if !session.accept(stream, now: world.now, into: &list) {
             world.fail("client: an offer was not there")
@@ -159,7 +170,9 @@ final class Client: Node {
 
     override func localWrote(_ stream: StreamID, _ count: Int) { delivered += UInt64(count) }
 
-    override func pathIsGone(_ path: PathID) { network.lost(path) }
+    override func pathIsGone(_ path: PathID) { dialler?.lost(path) }
+
+    override func released(_ stream: StreamID) { dialler?.use(streams: locals.count) }
 
     // MARK: Events
 

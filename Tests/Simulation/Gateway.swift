@@ -16,12 +16,12 @@ final class Gateway: Node {
     /// Connects and releases of each stream: an answer that comes too late is dropped.
     private var attempts: [StreamID: Int] = [:]
 
-    init(_ world: World, _ server: Server, limits: GatewayLimits, onEvent: @escaping (Event) -> Void) {
+    init(_ world: World, _ server: Server, onEvent: @escaping (Event) -> Void) {
         self.server = server
         self.onEvent = onEvent
         session = unsafe GatewaySession(
-            roles: server.roles, integrity: SimIntegrity.make(),
-            codec: server.compresses ? SimCodec.make() : nil, tagger: server.tagger, limits: limits)
+            roles: server.roles, integrity: SimIntegrity.make(), memory: server.memory,
+            codec: server.compresses ? SimCodec.make() : nil, tagger: server.tagger, limits: server.limits)
         super.init(world, name: "gateway \(server.id.value)")
     }
 
@@ -49,11 +49,6 @@ final class Gateway: Node {
         produced[stream, default: 0] += UInt64(count)
         session.filled(stream, count: count, now: world.now, into: &actions)
     }
-    func close(_ path: PathID) {
-        paths[path]?.connection.close(code: 0)
-        lose(path)
-    }
-
     override func tellUrgent(_ stream: StreamID, into actions: inout [Action]) {
         session.urgent(stream, into: &actions)
     }

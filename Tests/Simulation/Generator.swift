@@ -9,6 +9,7 @@ extension Scenario {
         var apart = Chance(seed: seed, purpose: "apart")
         if apart.chance(0.03) { return succession(seed: seed) }
         if let shifted = shifted(seed: seed) { return shifted }
+        if let shared = sharedQueue(seed: seed) { return shared }
         var quorum = Chance(seed: seed, purpose: "quorum")
         if quorum.chance(0.08) { return bereaved(seed: seed) }
         var settings = ClientSettings(
@@ -39,7 +40,23 @@ extension Scenario {
         scenario.drawCompression()
         scenario.displaceReplicas(most: 0.7)
         if !forgets { scenario.drawAim() }
+        scenario.drawProcessLimits()
         return scenario
+    }
+
+    /// Processes that have little memory; an engine that may have few paths, or soon closes those that nobody
+    /// uses.
+    private mutating func drawProcessLimits() {
+        var chance = Chance(seed: seed, purpose: "process limits")
+        if chance.chance(0.15) { memory = UInt64(chance.logarithmic(1 << 20...16 << 20)) }
+        if chance.chance(0.1) {
+            maximumPaths = chance.integer(1...4)
+            let interfaces = routes.filter { $0.server == 0 && $0.relay == nil }.map(\.interface)
+            if chance.chance(0.5), let last = interfaces.last {
+                workloads[workloads.count - 1].restriction = PathRestriction(interfaces: [last])
+            }
+        }
+        if chance.chance(0.1) { idleTimeout = Interval(seconds: chance.number(0.5...3)) }
     }
 
     /// Services that compress, and programs that have something to compress; drawn apart as well.

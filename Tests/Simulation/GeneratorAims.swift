@@ -61,14 +61,14 @@ extension Scenario {
         healAt = max(healAt, heal)
     }
 
-    /// Relays and further interfaces lead to the servers that may take the primary's place, and somebody dies
-    /// when one has.
+    /// Relays and further interfaces lead to the primary and to the servers that may take its place, and
+    /// somebody dies when one has.
     mutating func drawSuccessorAim() {
         var chance = Chance(seed: seed, purpose: "successors")
         guard chance.chance(0.7) else { return }
-        let targets = 1..<servers.count
+        let targets = servers.indices
         // The last that is left has no other to be reached by.
-        if targets.count == 1 || chance.chance(0.3) { servers.append(ServerPlan(roles: [.relay])) }
+        if targets.count == 2 || chance.chance(0.3) { servers.append(ServerPlan(roles: [.relay])) }
         for target in targets {
             guard var route = routes.first(where: { $0.server == target }) else { continue }
             // The former primary can't forward for its successor.

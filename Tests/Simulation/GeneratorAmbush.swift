@@ -58,6 +58,24 @@ extension Scenario {
         return scenario
     }
 
+    /// A transfer that is long enough to see that all servers are behind one queue.
+    static func sharedQueue(seed: UInt64) -> Scenario? {
+        var chance = Chance(seed: seed, purpose: "shared queue")
+        guard chance.chance(0.01) else { return nil }
+        let megabits = chance.number(10...25)
+        let link = LinkTraits.of(megabits: megabits, roundTrip: chance.number(10...40))
+        let servers = (0..<chance.integer(2...3)).map { _ in ServerPlan() }
+        let routes = servers.indices.map { server in
+            var route = RoutePlan(server: server, link)
+            route.bottleneck = 1
+            return route
+        }
+        let size = UInt64(megabits * 125_000 * chance.number(7...9))
+        let exchange = Exchange(.get, size: size, seed: chance.next() >> 8)
+        let workload = Workload(start: .milliseconds(300), exchanges: [exchange])
+        return Scenario(seed: seed, servers: servers, routes: routes, workloads: [workload])
+    }
+
     /// What programs set on their sockets, urgent bytes, and programs that close behind their last byte.
     mutating func drawSockets() {
         var chance = Chance(seed: seed, purpose: "sockets")

@@ -14,7 +14,10 @@ final class Server {
     let contributes: Bool
     let compresses: Bool
     private let world: World
-    private let limits: GatewayLimits
+    let limits: GatewayLimits
+    private let memoryBytes: UInt64
+    /// Of its process.
+    private(set) var memory: MemoryBudget
     private let onEvent: (ServerID, Event) -> Void
     /// Nil while the process is down.
     private(set) var gateway: Gateway?
@@ -29,18 +32,20 @@ final class Server {
     private var backends: [Backend] = []
 
     init(
-        _ world: World, _ id: ServerID, plan: ServerPlan, limits: GatewayLimits, contributes: Bool,
+        _ world: World, _ id: ServerID, plan: ServerPlan, _ scenario: Scenario,
         onEvent: @escaping (ServerID, Event) -> Void
     ) {
         self.world = world
         self.id = id
-        self.limits = limits
+        limits = scenario.limits
+        memoryBytes = scenario.memory
+        memory = MemoryBudget(bytes: memoryBytes, keepsPlace: true)
         self.onEvent = onEvent
         character = plan.character
         roles = plan.roles
         tellsClosed = plan.tellsClosed
         marksUrgent = plan.marksUrgent
-        self.contributes = contributes
+        contributes = scenario.contributes
         compresses = plan.compresses
         unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
     }
@@ -55,6 +60,7 @@ final class Server {
         gateway = nil
         isRunning = false
         deaths += 1
+        memory = MemoryBudget(bytes: memoryBytes, keepsPlace: true)
         losses.append(world.now)
     }
 
@@ -70,7 +76,7 @@ final class Server {
         }
         let id = self.id
         let onEvent = self.onEvent
-        let fresh = Gateway(world, self, limits: limits) { onEvent(id, $0) }
+        let fresh = Gateway(world, self) { onEvent(id, $0) }
         gateway = fresh
         return (fresh, false)
     }
@@ -79,28 +85,25 @@ final class Server {
 /// A way from one of the client's interfaces to a server.
 final class Route {
     let index: Int
+    private let world: World
     let server: Server
     let up: Link
     let down: Link
     let plan: RoutePlan
     /// Forwards its packets.
     let relay: Server?
-    /// The relay's deaths when the path was dialled.
-    var relayDeaths = 0
-    /// The path that runs over it now, or is being made.
-    var path: PathID?
+    /// What it forwards since it was asked, and how often it had died by then.
+    private var forwarding: (gate: RelayGate, deaths: Int)?
+    /// A path runs over it.
     var isUp = false
-    var failures = 0
-    /// When the client last heard from the server this way.
-    var attempt = 0
     /// Both ends offered compression.
     let compresses: Bool
-    /// Administratively down: not dialled.
-    var isBarred = false
 
     init(
-        index: Int, server: Server, relay: Server?, up: Link, down: Link, plan: RoutePlan, compresses: Bool
+        _ world: World, index: Int, server: Server, relay: Server?, up: Link, down: Link, plan: RoutePlan,
+        compresses: Bool
     ) {
+        self.world = world
         self.index = index
         self.server = server
         self.relay = relay
@@ -110,29 +113,54 @@ final class Route {
         self.compresses = compresses && server.compresses
     }
 
-    var name: PathName { PathName(server: server.id, interface: plan.interface, relay: relay?.id) }
-
-    /// Whether a packet that was sent now would not be dropped on its way.
-    var carries: Bool {
-        guard let relay else { return true }
-        return relay.isRunning && !relay.isSilent && relay.deaths == relayDeaths
+    /// The relay is asked to forward, or no longer to.
+    func forward(_ isAsked: Bool) {
+        forwarding = isAsked ? relay.map { (RelayGate(now: world.now), $0.deaths) } : nil
     }
 
-    /// Whether a packet of the client's reaches a server's process.
-    var reaches: Bool { carries && server.isRunning && !server.isSilent }
+    /// A packet of the client's; `arrived` if it gets to the server's process.
+    func toServer(_ size: Int, _ arrived: @escaping () -> Void) {
+        up.send(size) { [self] in
+            let passes = isForwarded { [now = world.now] gate in
+                gate.admits(size, isItsHost: true, port: Self.port, now: now)
+            }
+            if passes, server.isRunning, !server.isSilent { arrived() }
+        }
+    }
 
-    /// Whether one of the server's reaches the client.
-    var returns: Bool { carries && !server.isSilent }
+    /// A packet of the server's; `arrived` if it gets to the client.
+    func toClient(_ size: Int, _ arrived: @escaping () -> Void) {
+        guard !server.isSilent else { return }
+        down.send(size) { [self] in
+            let passes = isForwarded { [now = world.now] gate in
+                gate.returns(size, segment: size, now: now) == size
+            }
+            if passes, !server.isSilent { arrived() }
+        }
+    }
 
-    func traits(resumed: Bool) -> PathTraits {
+    /// The client's, of which a relay takes one.
+    private static let port: UInt16 = 4_433
+
+    /// Whether the relay lets the packet pass, if there is one.
+    private func isForwarded(_ passes: (inout RelayGate) -> Bool) -> Bool {
+        guard let relay else { return true }
+        guard relay.isRunning, !relay.isSilent, let known = forwarding, known.deaths == relay.deaths,
+            !known.gate.isIdle(now: world.now)
+        else { return false }
+        var gate = known.gate
+        defer { forwarding?.gate = gate }
+        return passes(&gate)
+    }
+
+    func traits(_ name: PathName, resumed: Bool) -> PathTraits {
         var traits = PathTraits(name: name, kind: plan.kind, roles: server.roles, resumed: resumed)
         traits.compresses = compresses
         return traits
     }
 }
 
-/// Hosts, links and the dialling of paths. It stands in for the path manager: a path that is lost is dialled
-/// again.
+/// Hosts and links.
 final class Network {
     let world: World
     private(set) var servers: [Server] = []
@@ -146,14 +174,7 @@ final class Network {
         var server: ServerID
         var interface: InterfaceID?
     }
-    private weak var client: Client?
-    private var nextPath: UInt32 = 0
-    private var chance: Chance
 
-    /// A gateway's path ids have nothing to do with the client's.
-    private static let farIDs: UInt32 = 1_000_000
-    /// How often a message of a handshake is sent: 6 s in all.
-    private static let tries = 4
     /// Silences shorter than this are not noted.
     private static let notable = Interval.seconds(1)
 
@@ -161,12 +182,9 @@ final class Network {
         _ world: World, _ scenario: Scenario, onEvent: @escaping (ServerID, Event) -> Void
     ) {
         self.world = world
-        chance = Chance(seed: scenario.seed, purpose: "dialling")
         for (index, plan) in scenario.servers.enumerated() {
             servers.append(
-                Server(
-                    world, ServerID(UInt32(index)), plan: plan, limits: scenario.limits,
-                    contributes: scenario.contributes, onEvent: onEvent))
+                Server(world, ServerID(UInt32(index)), plan: plan, scenario, onEvent: onEvent))
         }
         var shared: [Int: (up: Bottleneck, down: Bottleneck)] = [:]
         for (index, plan) in scenario.routes.enumerated() {
@@ -180,8 +198,8 @@ final class Network {
                 chance: Chance(seed: scenario.seed, purpose: "down \(index)"))
             routes.append(
                 Route(
-                    index: index, server: servers[plan.server], relay: plan.relay.map { servers[$0] }, up: up,
-                    down: down, plan: plan, compresses: scenario.compresses))
+                    world, index: index, server: servers[plan.server], relay: plan.relay.map { servers[$0] },
+                    up: up, down: down, plan: plan, compresses: scenario.compresses))
         }
     }
 
@@ -192,11 +210,11 @@ final class Network {
 
     func server(_ id: ServerID) -> Server { servers[Int(id.value)] }
 
-    func name(of path: PathID) -> PathName? { routes.first { $0.path == path }?.name }
-
-    func begin(_ client: Client) {
-        self.client = client
-        for route in routes { dial(route) }
+    func route(for name: PathName) -> Route? {
+        routes.first {
+            $0.server.id == name.server && $0.relay?.id == name.relay
+                && (name.relay != nil || $0.plan.interface == name.interface)
+        }
     }
 
     /// The longest time without a packet that way between the two instants.
@@ -209,120 +227,8 @@ final class Network {
         return longest
     }
 
-    /// The server ends the connection that runs over the route.
-    func close(_ route: Route) {
-        guard let path = route.path, let gateway = route.server.gateway else { return }
-        gateway.close(PathID(path.value + Network.farIDs))
-    }
-
-    // MARK: Dialling
-
-    func lost(_ path: PathID) {
-        guard let route = routes.first(where: { $0.path == path }) else { return }
-        route.path = nil
-        route.isUp = false
-        redial(route)
-    }
-
-    private func redial(_ route: Route) {
-        let wait = min(5.0, 0.1 * Double(1 << min(route.failures, 10))) * chance.number(0.8...1.2)
-        route.failures += 1
-        world.after(Interval(seconds: wait)) { [weak self] in self?.dial(route) }
-    }
-
-    private func dial(_ route: Route) {
-        guard route.path == nil, !route.isBarred else { return }
-        nextPath += 1
-        let path = PathID(nextPath)
-        route.path = path
-        route.relayDeaths = route.relay?.deaths ?? 0
-        world.trace("dial path \(path.value) on route \(route.index) to server \(route.server.id.value)")
-        initial(route, path, tries: 0)
-    }
-
-    /// One round trip for TLS, one for the hello; each message is repeated until it is answered.
-    private func initial(_ route: Route, _ path: PathID, tries: Int) {
-        guard route.path == path, !route.isUp else { return }
-        guard tries < Network.tries else {
-            route.path = nil
-            return redial(route)
-        }
-        let sentAt = world.now
-        route.up.send(1_280) { [weak self] in
-            guard route.reaches else { return }
-            route.down.send(1_280) {
-                guard let self, route.returns else { return }
-                self.hello(route, path, roundTrip: self.world.now - sentAt, tries: 0)
-            }
-        }
-        world.after(.milliseconds(400 << Int64(tries))) { [weak self] in
-            guard route.attempt != Int(path.value) else { return }
-            self?.initial(route, path, tries: tries + 1)
-        }
-    }
-
-    private func hello(_ route: Route, _ path: PathID, roundTrip: Interval, tries: Int) {
-        guard route.path == path, !route.isUp, tries > 0 || route.attempt != Int(path.value) else { return }
-        guard tries < Network.tries else {
-            route.path = nil
-            return redial(route)
-        }
-        route.attempt = Int(path.value)
-        route.up.send(700) { [weak self] in self?.helloArrived(route, path, roundTrip) }
-        world.after(max(.milliseconds(200 << Int64(tries)), roundTrip * 3)) { [weak self] in
-            self?.hello(route, path, roundTrip: roundTrip, tries: tries + 1)
-        }
-    }
-
-    private var answered: [PathID: Bool] = [:]
-
-    private func helloArrived(_ route: Route, _ path: PathID, _ roundTrip: Interval) {
-        let server = route.server
-        guard route.reaches else { return }
-        let far = PathID(path.value + Network.farIDs)
-        let resumed: Bool
-        if let known = answered[path] {
-            // The connection is there, its answer was lost; unless the process is another one since.
-            guard server.gateway?.paths[far] != nil else { return }
-            resumed = known
-        } else {
-            let session = server.session()
-            resumed = session.resumed
-            answered[path] = resumed
-            let gateway = session.gateway
-            let connection = Connection(roundTrip: roundTrip, now: world.now) { [weak self] packet in
-                guard !server.isSilent else { return }
-                route.down.send(packet.size) { self?.arrived(packet, path, by: route) }
-            }
-            gateway.add(far, connection, route.traits(resumed: resumed))
-        }
-        route.down.send(400) { [weak self] in self?.welcome(route, path, roundTrip, resumed: resumed) }
-    }
-
-    private func welcome(_ route: Route, _ path: PathID, _ roundTrip: Interval, resumed: Bool) {
-        guard let client, route.path == path, !route.isUp, route.returns else { return }
-        route.isUp = true
-        heard(route)
-        let server = route.server
-        let far = PathID(path.value + Network.farIDs)
-        let connection = Connection(roundTrip: roundTrip, now: world.now) { packet in
-            route.up.send(packet.size) {
-                guard route.reaches else { return }
-                server.gateway?.receive(packet, on: far)
-            }
-        }
-        client.add(path, connection, route.traits(resumed: resumed))
-        if route.relay != nil { client.count { $0.relayed += 1 } }
-        world.after(.seconds(5)) { if route.path == path { route.failures = 0 } }
-    }
-
-    private func arrived(_ packet: Packet, _ path: PathID, by route: Route) {
-        guard route.returns else { return }
-        heard(route)
-        client?.receive(packet, on: path)
-    }
-
-    private func heard(_ route: Route) {
+    /// A packet of the server's came to the client by the route.
+    func heard(_ route: Route) {
         for interface in [nil, route.plan.interface] {
             let way = Way(server: route.server.id, interface: interface)
             let before = lastHeard[way] ?? Instant(nanoseconds: 0)

@@ -146,6 +146,11 @@ class Node {
         wake()
     }
 
+    func close(_ path: PathID) {
+        paths[path]?.connection.close(code: 0)
+        lose(path)
+    }
+
     /// The process ends: nothing is sent, nothing is heard.
     func vanish() {
         for path in order { paths[path]?.connection.vanish() }

@@ -163,8 +163,9 @@ extension Node {
 
     func release(_ stream: StreamID) {
         world.trace("\(name) stream \(stream.value) released")
+        let local = locals.removeValue(forKey: stream)
         released(stream)
-        guard let local = locals.removeValue(forKey: stream) else { return }
+        guard let local else { return }
         local.socket.onEvent = {}
         local.socket.close()
     }

@@ -8,6 +8,8 @@ final class Program {
         case running
         /// It did all it wanted.
         case done
+        /// It was never served.
+        case native
         /// The connection failed with this errno.
         case failed(Int32)
     }
@@ -55,7 +57,7 @@ final class Program {
 
     var isOver: Bool {
         switch state {
-        case .done, .failed: true
+        case .done, .native, .failed: true
         case .idle, .connecting, .running: false
         }
     }
@@ -78,6 +80,8 @@ final class Program {
         self.socket = socket
         socket.onEvent = { [weak self] in self?.wake() }
     }
+
+    func goNative() { state = .native }
 
     func isServed(by character: Character) { witness = Witness(world, name: name, character: character) }
 

@@ -89,6 +89,11 @@ public struct Scenario: Sendable {
     public var servers: [ServerPlan]
     public var routes: [RoutePlan]
     public var workloads: [Workload]
+    /// Of the path manager.
+    public var maximumPaths = 8
+    public var idleTimeout = Interval.seconds(60)
+    /// What the streams of the engine's process, and of each gateway's, may hold together, in bytes.
+    public var memory: UInt64 = 64 << 20
     /// The client offers compression.
     public var compresses = false
     /// Servers give bytes of their own (role 4), and primaries delegate.
@@ -119,6 +124,21 @@ public struct Scenario: Sendable {
         short.faults = order.filter { $0 >= workloads.count }.map { faults[$0 - workloads.count] }
         short.ambushes = Array(ambushes.prefix(max(0, count - starts.count)))
         return short
+    }
+
+    /// With what a relay needs: its role, and a way by which it can be asked.
+    var withRelaysReached: Scenario {
+        var whole = self
+        for plan in routes {
+            guard let relay = plan.relay else { continue }
+            whole.servers[relay].roles.insert(.relay)
+            guard !whole.routes.contains(where: { $0.server == relay && $0.relay == nil }) else { continue }
+            var own = plan
+            own.server = relay
+            own.relay = nil
+            whole.routes.append(own)
+        }
+        return whole
     }
 
     /// Programs, faults and ambushes.

@@ -45,6 +45,7 @@ public final class Simulation {
     private let scenario: Scenario
     private let network: Network
     private let client: Client
+    private let dialler: Dialler
     private var programs: [Program] = []
     /// Beside the first server, with streams that it opened.
     private var serverPrograms: [Program] = []
@@ -65,7 +66,8 @@ public final class Simulation {
     /// Both sides have forgotten every stream when so much time has gone by.
     private static let rest = Interval.seconds(80)
 
-    private init(_ scenario: Scenario, tracing: Bool) {
+    private init(_ plan: Scenario, tracing: Bool) {
+        let scenario = plan.withRelaysReached
         self.scenario = scenario
         let world = World(tracing: tracing)
         self.world = world
@@ -79,7 +81,9 @@ public final class Simulation {
             default: break
             }
         }
-        client = Client(world, network, settings: scenario.settings, compresses: scenario.compresses)
+        client = Client(world, network, scenario)
+        dialler = Dialler(world, network, client, scenario)
+        client.dialler = dialler
         secondary = Secondary(world, network, scenario)
     }
 
@@ -91,7 +95,7 @@ public final class Simulation {
 
     private func play() -> Outcome {
         if world.tracing { describe() }
-        network.begin(client)
+        dialler.wanted()
         for (index, workload) in scenario.workloads.enumerated() {
             let program = Program(world, index: index, workload)
             programs.append(program)
@@ -189,7 +193,7 @@ public final class Simulation {
                 link.traits.delay = Interval(seconds: link.traits.delay.seconds * factor)
             }
         case .jitter(let route, let jitter): for link in links(route) { link.traits.jitter = jitter }
-        case .close(let route): network.close(network.routes[route])
+        case .close(let route): dialler.close(network.routes[route])
         case .silence(let server): network.servers[server].isSilent = true
         case .wake(let server): network.servers[server].isSilent = false
         case .crash(let server): network.servers[server].crash()
@@ -259,6 +263,7 @@ public final class Simulation {
                 if !mayFail(program) {
                     world.fail("\(program.name) failed with errno \(errno): \(program.report)")
                 }
+            case .native: break
             case .running where mayFail(program): break
             case .idle, .connecting, .running:
                 world.fail("\(program.name) is not over: \(program.report)")

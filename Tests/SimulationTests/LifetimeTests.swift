@@ -13,11 +13,15 @@ import Testing
             let scenario = Stage(size: 100_000).scenario
             let place = World()
             let network = Network(place, scenario) { _, _ in }
-            let client = Client(place, network, settings: scenario.settings, compresses: false)
-            network.begin(client)
+            let client = Client(place, network, scenario)
+            let dialler = Dialler(place, network, client, scenario)
+            client.dialler = dialler
+            dialler.wanted()
             let downloader = Program(place, index: 0, scenario.workloads[0])
             place.after(Stage.start) { client.start(downloader) }
-            place.run(until: place.now + .seconds(5)) { downloader.isOver }
+            withExtendedLifetime(dialler) {
+                place.run(until: place.now + .seconds(5)) { downloader.isOver }
+            }
             #expect(downloader.state == .done)
             client.vanish()
             for server in network.servers { server.crash() }
