@@ -142,7 +142,7 @@ final class Dialler {
         let question = Question(
             route: control.route, stage: .asking, size: 150, answerSize: 150, patience: .milliseconds(400),
             arrived: {
-                route.forward(true)
+                route.forward()
                 return true
             }, answered: { [weak self] _ in self?.shake(attempt) })
         ask(question, for: attempt)

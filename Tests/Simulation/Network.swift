@@ -113,10 +113,8 @@ final class Route {
         self.compresses = compresses && server.compresses
     }
 
-    /// The relay is asked to forward, or no longer to.
-    func forward(_ isAsked: Bool) {
-        forwarding = isAsked ? relay.map { (RelayGate(now: world.now), $0.deaths) } : nil
-    }
+    /// The relay is asked to forward.
+    func forward() { forwarding = relay.map { (RelayGate(now: world.now), $0.deaths) } }
 
     /// A packet of the client's; `arrived` if it gets to the server's process.
     func toServer(_ size: Int, _ arrived: @escaping () -> Void) {
