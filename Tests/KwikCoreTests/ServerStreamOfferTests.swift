@@ -91,6 +91,18 @@ import Testing
         #expect(world.answers[id] == 0 && world.abandoned == [channel(1, on: 2): .none])
     }
 
+    /// Its program was told ECONNREFUSED (seed 15196 of the simulation).
+    @Test("A client that took it, and goes on by another path before its answer is here, has not refused it")
+    func movedOn() throws {
+        let world = world()
+        measured(Self.first, srtt: .milliseconds(5), by: world)
+        let id = try open(world)
+        world.handle(.channelReset(channel(1), code: ErrorCode.reattached.rawValue))
+        #expect(world.answers[id] == nil && !world.released.contains(id))
+        world.preface(channel(8, on: 2), id, .attach(epoch: 1, received: 0))
+        #expect(world.answers[id] == 0)
+    }
+
     @Test("Without any answer the program is told ETIMEDOUT after 30 s, by paths that come and go as well")
     func timesOut() throws {
         let world = world()

@@ -79,10 +79,10 @@ extension GatewaySession {
         }
         stream.offers.removeAll { $0 === channel }
         channel.use = .ignored
-        // By `none` it says that an earlier one reached it: the answer to that is on its way.
-        if code != ErrorCode.none.rawValue {
-            release(stream, .aborted(errno: ErrorNumber.connectionRefused))
-        }
+        // By `none` it says that an earlier one reached it, by `reattached` that it took this one and goes on
+        // by another path: its answer, or the attach, is on its way.
+        let isTaken = code == ErrorCode.none.rawValue || code == ErrorCode.reattached.rawValue
+        if !isTaken { release(stream, .aborted(errno: ErrorNumber.connectionRefused)) }
         return true
     }
 
