@@ -8,6 +8,7 @@ final class Client: Node {
     private var starting: Program?
     private var backends: [Backend] = []
     private let network: Network
+    private let nativeAfter: Interval
     weak var dialler: Dialler?
     /// The primary of each program's stream, and those before it.
     private(set) var primaries: [Int: [ServerID]] = [:]
@@ -25,6 +26,7 @@ final class Client: Node {
 
     init(_ world: World, _ network: Network, _ scenario: Scenario) {
         self.network = network
+        nativeAfter = scenario.nativeAfter
         session = ClientSession(
             settings: scenario.settings, integrity: SimIntegrity.make(),
             memory: MemoryBudget(bytes: scenario.memory), codec: scenario.compresses ? SimCodec.make() : nil)
@@ -111,6 +113,7 @@ final class Client: Node {
             world.after(at) { [weak self] in self?.set(option, for: stream) }
         }
         perform(list)
+        world.after(nativeAfter) { [weak self] in self?.checkPending(program, stream) }
     }
 
     /// A program that bound its socket to an interface is served by that one alone.
@@ -139,6 +142,18 @@ final class Client: Node {
             world.after(.milliseconds(200)) { [weak self] in self?.start(program) }
         }
         return false
+    }
+
+    /// Whoever has no path for so long connects natively, if it is not connected.
+    private func checkPending(_ program: Program, _ stream: StreamID) {
+        guard program.state == .connecting else { return }
+        guard !session.isReachable(program.workload.restriction) else {
+            return world.after(.milliseconds(250)) { [weak self] in self?.checkPending(program, stream) }
+        }
+        world.count("native")
+        program.goNative()
+        locals.removeValue(forKey: stream)?.socket.onEvent = {}
+        give(.localAborted(stream, errno: 0))
     }
 
     /// What a server opens meets an application on this side.

@@ -56,6 +56,8 @@ extension Scenario {
                 workloads[workloads.count - 1].restriction = PathRestriction(interfaces: [last])
             }
         }
+        // The engine's own patience (shim.md); or more, for what happens to streams that wait.
+        if chance.chance(0.5) { nativeAfter = .seconds(1) }
         if chance.chance(0.1) { idleTimeout = Interval(seconds: chance.number(0.5...3)) }
     }
 

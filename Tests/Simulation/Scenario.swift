@@ -92,6 +92,8 @@ public struct Scenario: Sendable {
     /// Of the path manager.
     public var maximumPaths = 8
     public var idleTimeout = Interval.seconds(60)
+    /// How long a program waits for a path before it connects natively.
+    public var nativeAfter = Interval.seconds(60)
     /// What the streams of the engine's process, and of each gateway's, may hold together, in bytes.
     public var memory: UInt64 = 64 << 20
     /// The client offers compression.
