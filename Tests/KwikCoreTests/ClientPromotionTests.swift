@@ -7,10 +7,12 @@ private let mirrorPath = ClientWorld.mirrorPath
 
 @Suite struct ClientPromotionTests {
     /// A replica has served a block that matched; the primary is gone.
-    private func orphaned(_ policy: ClientSettings.SilentPrimary, matched: Bool = true) throws -> ClientScene
-    {
+    private func orphaned(
+        _ policy: ClientSettings.SilentPrimary, matched: Bool = true, formerly: Set<ServerID> = []
+    ) throws -> ClientScene {
         let scene = try ClientScene.engaged(ClientSettings(silentPrimary: policy))
         let world = scene.world
+        try scene.state.formerPrimaries = formerly
         let lease = try scene.mirrorLease()
         world.data(scene.own, ByteRange(2 * Block.size, lease.range.start))
         if matched {
@@ -194,7 +196,8 @@ private let mirrorPath = ClientWorld.mirrorPath
             return
         }
         #expect(received == block.start + max(brought, 6_000))
-        #expect(try scene.state.down.sumBase == received)
+        let state = try scene.state
+        #expect(state.sumFrom == received && state.down.sumToFront(from: received) != nil)
     }
 
     @Test("What the lost primary sent beyond a hole is not fetched again, if the new one's tags are the same")
@@ -282,9 +285,11 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(asksForFront())
     }
 
-    @Test("The promoted server's FIN ends the stream")
-    func promotedEnd() throws {
-        let scene = try orphaned(.promote)
+    /// One that was the primary before has not heard of who was it meanwhile where all that told it died with
+    /// its path, and its sum begins where it began (seed 68653 of the simulation).
+    @Test("The promoted server's FIN ends the stream", arguments: [false, true])
+    func promotedEnd(wasPrimary: Bool) throws {
+        let scene = try orphaned(.promote, formerly: wasPrimary ? [ClientWorld.mirror] : [])
         let world = scene.world
         let front = try scene.state.down.front
         let produced = try scene.state.progress
@@ -300,7 +305,7 @@ private let mirrorPath = ClientWorld.mirrorPath
             world.data(own, ByteRange(next, end))
             next = end
         }
-        world.fin(own, produced, base: front)
+        world.fin(own, produced, base: wasPrimary ? 0 : front)
         #expect(world.ends[scene.stream] == [.finished(closed: false)])
         #expect(world.taken[scene.stream] == GatewayWorld.content(ByteRange(0, produced)))
     }

@@ -40,7 +40,9 @@ extension ClientSession {
         for copy in former { stream.book.hold(copy, of: before) }
         for lease in kept { goOn(lease, of: stream) }
         // What they brought of the front's block is told to be here: the new primary's sum begins behind it.
-        stream.down.beginSum()
+        // One that was the primary before may never have heard that it was replaced: its sum goes on.
+        stream.down.beginAnotherSum()
+        stream.sumFrom = stream.formerPrimaries.contains(path.server) ? 0 : stream.down.front
         reattach(stream, to: path, now: now)
         advanced(stream, now: now)
         return true
@@ -58,7 +60,10 @@ extension ClientSession {
             for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
         }
         endPart(index, of: stream, .promoted, now: now)
-        if let before { keepFormerPrimary(before, .pathDown, of: stream) }
+        if let before {
+            keepFormerPrimary(before, .pathDown, of: stream)
+            stream.formerPrimaries.insert(before)
+        }
         stream.primaryReceived = part.received
         stream.primary = part.server
         stream.isPromoted = true

@@ -223,7 +223,7 @@ extension ClientSession {
                 try takeEnd(fin, of: lead, stream, now: now)
                 return
             }
-            guard stream.down.sumToFront(from: base) != nil,
+            guard base >= stream.sumFrom, stream.down.sumToFront(from: base) != nil,
                 final >= max(stream.down.highest, stream.progress),
                 final == stream.final ?? final
             else { throw .badRange }

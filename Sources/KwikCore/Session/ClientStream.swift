@@ -23,6 +23,10 @@ final class ClientStream {
     var primary: ServerID?
     /// It took another's place.
     var isPromoted = false
+    /// Those before the primary of now.
+    var formerPrimaries: Set<ServerID> = []
+    /// Where the primary's sum may begin at the earliest.
+    var sumFrom: UInt64 = 0
     /// Carries the primary's own DATA, and what we tell the primary; nil while it can't be reached.
     var own: ChannelID?
     /// Further channels to the primary, one per path at most: upstream bytes on more than one path.

@@ -193,9 +193,20 @@ public struct Reassembler {
         return found.sum &+ segmentSum(ByteRange(min(found.end, front), front))
     }
 
-    /// Begins a new sum at `front` and forgets what lies beyond it: the stream's truth comes from elsewhere
-    /// now. What whole blocks `origin` gave, which is that truth, stay.
-    public mutating func rebase(to origin: ServerID? = nil) {
+    /// Forgets what lies beyond `front`, where a new sum begins: the stream's truth comes from elsewhere now.
+    public mutating func rebase() {
+        forget(except: nil)
+        beginSum()
+    }
+
+    /// The same, but for what whole blocks `origin` gave, whose word is the truth now, and the sums, which go
+    /// on.
+    public mutating func rebase(to origin: ServerID) {
+        forget(except: origin)
+        unsummed = RangeSet()
+    }
+
+    private mutating func forget(except origin: ServerID?) {
         highest = front
         for index in slots.indices {
             guard let copy = slots[index] else { continue }
@@ -208,7 +219,6 @@ public struct Reassembler {
                 slots[index]?.truncate(at: front)
             }
         }
-        beginSum()
     }
 
     /// Begins a new sum at `front`.
