@@ -58,7 +58,10 @@ extension Scenario {
         }
         // The engine's own patience (shim.md); or more, for what happens to streams that wait.
         if chance.chance(0.5) { nativeAfter = .seconds(1) }
-        if chance.chance(0.1) { idleTimeout = Interval(seconds: chance.number(0.5...3)) }
+        // A server can't open a stream on paths that the engine closes.
+        if serverWorkloads.isEmpty, chance.chance(0.1) {
+            idleTimeout = Interval(seconds: chance.number(0.5...3))
+        }
     }
 
     /// Services that compress, and programs that have something to compress; drawn apart as well.
