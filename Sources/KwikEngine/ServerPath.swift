@@ -18,8 +18,8 @@ final class ServerPath {
     /// The hello was accepted.
     private(set) var isUp = false
     private var isOver = false
-    /// The hello bore a proof that we have the session already.
-    private(set) var showedProof = false
+    /// What the hello showed; nil: it has not been sent.
+    private(set) var shown: Membership?
     /// Why the gateway does not want us; told once the link is closed.
     private var refusal: Failure?
     /// An attempt that is not up by then is over: a gateway that only keeps the connection is no server.
@@ -107,8 +107,8 @@ final class ServerPath {
         }
     }
 
-    /// Joins the session, or begins it where `secret` is empty.
-    func hello(session: SessionID, secret: [UInt8], serverID: String) {
+    /// Joins the session, or begins it where there is no secret to prove it with.
+    func hello(_ membership: Membership, serverID: String) {
         guard let link, link.openControl() else {
             link?.close(.protocolViolation, reason: "no stream for the control plane")
             return
@@ -119,13 +119,14 @@ final class ServerPath {
         hello.service = recipe.service
         hello.capabilities = recipe.capabilities
         if let token = recipe.token { hello.credential = .bearerToken(token) }
-        if !secret.isEmpty {
-            showedProof = true
+        shown = membership
+        if !membership.joinSecret.isEmpty {
             hello.joinProof =
-                Join.proof(secret: secret, connection: link.connection, session: session, server: serverID)
-                ?? []
+                Join.proof(
+                    secret: membership.joinSecret, connection: link.connection, session: membership.session,
+                    server: serverID) ?? []
         }
-        var header = MessageHeader(messageID: 1, session: session)
+        var header = MessageHeader(messageID: 1, session: membership.session)
         header.priority = .high
         link.sendControl(KCPMessage(.clientHello(hello), header: header))
     }

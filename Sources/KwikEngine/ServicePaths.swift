@@ -10,11 +10,7 @@ internal import KwikTransport
 struct ServerEntry {
     let id: ServerID
     let configuration: EngineServer
-    var session = ServerEntry.drawSession()
-    /// A hello that began the session has not been answered: the gateway may have it, and we no proof.
-    var isSpent = false
-    /// What its gateway made known of the session; kept for joining with further paths.
-    var joinSecret: [UInt8] = []
+    var membership = Membership(session: ServerEntry.drawSession())
     /// How the gateway calls itself.
     var name = ""
     /// Why the last attempt failed; nil after one that did not.
@@ -23,12 +19,6 @@ struct ServerEntry {
 
     static func drawSession() -> SessionID {
         SessionID(high: RandomBytes.word(), low: RandomBytes.word())
-    }
-
-    mutating func forgetSession() {
-        session = Self.drawSession()
-        joinSecret = []
-        isSpent = false
     }
 }
 
@@ -238,26 +228,25 @@ final class ServicePaths {
         guard let index = entry(name.server), let path = paths.first(where: { $0.name == name }) else {
             return
         }
-        if servers[index].joinSecret.isEmpty {
-            if servers[index].isSpent { servers[index].forgetSession() }
-            servers[index].isSpent = true
-        }
         path.hello(
-            session: servers[index].session, secret: servers[index].joinSecret, serverID: servers[index].name)
+            servers[index].membership.hello(draw: ServerEntry.drawSession), serverID: servers[index].name)
     }
 
     private func up(_ path: ServerPath, _ link: PathLink, _ hello: ServerHello) {
         guard let index = entry(path.name.server) else { return }
+        let known = servers[index].membership.joinSecret
+        guard let shown = path.shown, servers[index].membership.accepted(shown, secret: hello.joinSecret)
+        else {
+            let failure = ServerPath.Failure(reason: "its session was given up", errorClass: .transient)
+            note(path.name, failure)
+            return path.close(failure.reason)
+        }
         servers[index].name = hello.serverID
         let configured = servers[index].configuration
         onNamed(path.name.server, hello.serverID, configured.serverID ?? configured.name)
         servers[index].refused = nil
-        servers[index].isSpent = false
         refusals[path.name] = nil
-        if !hello.resumed || servers[index].joinSecret != hello.joinSecret {
-            servers[index].joinSecret = hello.joinSecret
-            onSecret(path.name.server, hello.joinSecret)
-        }
+        if hello.joinSecret != known { onSecret(path.name.server, hello.joinSecret) }
         manager.connected(path.name, now: Clock.now())
         // A server's own word never adds to what the configuration allows it.
         let roles = hello.roles.intersection(servers[index].configuration.roles)
@@ -271,10 +260,11 @@ final class ServicePaths {
     private func failed(_ path: ServerPath, _ failure: ServerPath.Failure) {
         paths.removeAll { $0 === path }
         var isPermanent = failure.isPermanent
-        if failure.isUnauthenticated, path.showedProof, let index = entry(path.name.server) {
-            // The gateway has begun the session anew and its answer was lost: it is of no more use.
+        if failure.isUnauthenticated, let shown = path.shown, let index = entry(path.name.server),
+            servers[index].membership.refused(
+                shown, isUp: isUp(path.name.server), draw: ServerEntry.drawSession)
+        {
             isPermanent = false
-            if !isUp(path.name.server) { servers[index].forgetSession() }
         }
         note(path.name, failure)
         manager.failed(path.name, permanent: isPermanent, now: Clock.now())

@@ -21,6 +21,7 @@ public enum Census {
             ]
         ),
         ("paths", ["closed-unasked", "closed-idle", "native"]),
+        ("sessions", ["session-resumed", "session-given-up", "proof-refused"]),
         ("programs", ["urgent-up", "urgent-down", "option-changed", "quit", "user-timeout"]),
     ]
 

@@ -31,10 +31,11 @@ final class Client: Node {
             settings: scenario.settings, integrity: SimIntegrity.make(),
             memory: MemoryBudget(bytes: scenario.memory), codec: scenario.compresses ? SimCodec.make() : nil)
         super.init(world, name: "client")
-        for server in network.servers {
-            unsafe session.setTagger(server.tagger, for: server.id)
-            claim(server.id)
-        }
+        for server in network.servers { claim(server.id) }
+    }
+
+    func setTagger(_ tagger: @escaping Tagger, for server: ServerID) {
+        unsafe session.setTagger(tagger, for: server)
     }
 
     /// Each server says who it is, and tries to be another.

@@ -11,6 +11,13 @@ final class Dialler {
     private var isDue = false
     private var attempts: [Attempt] = []
     private var nextPath: UInt32 = 0
+    private var memberships: [ServerID: Membership]
+    private var drawn: UInt64 = 0
+    /// Servers whose gateways have accepted no hello since they refused one.
+    private var refusedSince: [ServerID: Instant] = [:]
+    private let lostAnswers: Double
+    private let healAt: Instant
+    private var answers: Chance
 
     /// A path that is being made, or up.
     private final class Attempt {
@@ -20,8 +27,13 @@ final class Dialler {
         var stage = Stage.asking
         /// Of the handshake.
         var roundTrip = Interval.zero
-        /// What the gateway has said, or would have if it could be heard.
-        var resumed: Bool?
+        /// What the hello showed.
+        var shown: Membership?
+        var answer: Answer?
+        /// Nothing comes to the client by it any more.
+        var isLost = false
+        /// The session that it has joined.
+        weak var gateway: Gateway?
 
         init(_ name: PathName, _ path: PathID, by route: Route) {
             self.name = name
@@ -31,6 +43,12 @@ final class Dialler {
 
         /// A gateway's path ids have nothing to do with the client's.
         var farPath: PathID { PathID(path.value + 1_000_000) }
+    }
+
+    /// What the gateway says to a hello, whether it is heard or not.
+    private enum Answer {
+        case accepted(secret: [UInt8], resumed: Bool)
+        case refused
     }
 
     private enum Stage { case asking, shaking, shaken, greeting, up, over }
@@ -50,11 +68,21 @@ final class Dialler {
 
     /// How often a message is sent: a handshake's for 6 s in all.
     private static let tries = 4
+    /// For so long at most a gateway refuses the proof of a session that it had to begin anew: until paths
+    /// that are up no more are found out, and one attempt after that.
+    private static let refusals = Interval.seconds(15)
 
     init(_ world: World, _ network: Network, _ client: Client, _ scenario: Scenario) {
         self.world = world
         self.network = network
         self.client = client
+        lostAnswers = scenario.lostAnswers
+        healAt = world.now + scenario.healAt
+        answers = Chance(seed: scenario.seed, purpose: "answers")
+        memberships = Dictionary(
+            uniqueKeysWithValues: network.servers.map { server in
+                (server.id, Membership(session: SessionID(high: 0, low: UInt64(server.id.value))))
+            })
         manager = PathManager(
             servers: network.servers.map { PathManager.Server(id: $0.id, roles: $0.roles) },
             idleTimeout: scenario.idleTimeout, maximumPaths: scenario.maximumPaths, seed: scenario.seed)
@@ -91,7 +119,7 @@ final class Dialler {
     /// The server ends the connection that runs over the route.
     func close(_ route: Route) {
         guard let attempt = attempts.first(where: { $0.route === route }) else { return }
-        route.server.gateway?.close(attempt.farPath)
+        attempt.gateway?.close(attempt.farPath)
     }
 
     // MARK: The manager's decisions
@@ -164,25 +192,31 @@ final class Dialler {
 
     private func hello(_ attempt: Attempt) {
         attempt.stage = .greeting
+        attempt.shown = memberships[attempt.route.server.id]?.hello(draw: draw)
         let question = Question(
             route: attempt.route, stage: .greeting, size: 700, answerSize: 400,
             patience: max(.milliseconds(200), attempt.roundTrip * 3),
             arrived: { [weak self] in self?.join(attempt) ?? false },
-            answered: { [weak self] _ in self?.up(attempt) })
+            answered: { [weak self] _ in self?.answered(attempt) })
         ask(question, for: attempt)
+    }
+
+    private func draw() -> SessionID {
+        drawn += 1
+        world.count("session-given-up")
+        return SessionID(high: 1, low: drawn)
     }
 
     /// Of our own accord: it has not failed.
     private func close(_ attempt: Attempt) {
         let wasUp = attempt.stage == .up
         forget(attempt)
-        if wasUp {
-            client.close(attempt.path)
-        } else if attempt.resumed != nil {
-            let (server, path) = (attempt.route.server, attempt.farPath)
-            attempt.route.toServer(Packet.lowerHeaders) {
-                server.gateway?.receive(Packet(number: 0, close: 0), on: path)
-            }
+        if wasUp { client.close(attempt.path) } else { tellClosed(attempt) }
+    }
+
+    private func tellClosed(_ attempt: Attempt) {
+        attempt.route.toServer(Packet.lowerHeaders) {
+            attempt.gateway?.receive(Packet(number: 0, close: 0), on: attempt.farPath)
         }
     }
 
@@ -209,7 +243,7 @@ final class Dialler {
         route.toServer(question.size) { [world] in
             guard question.arrived() else { return }
             route.toClient(question.answerSize) {
-                guard attempt.stage == question.stage else { return }
+                guard attempt.stage == question.stage, !attempt.isLost else { return }
                 question.answered(world.now - sentAt)
             }
         }
@@ -220,36 +254,70 @@ final class Dialler {
 
     /// The hello at the server.
     private func join(_ attempt: Attempt) -> Bool {
-        let server = attempt.route.server
-        if attempt.resumed != nil {
-            // The connection is there, its answer was lost; unless the process is another one since.
-            return server.gateway?.paths[attempt.farPath] != nil
+        switch attempt.answer {
+        case .refused: return true
+        // The connection is there, its answer was lost; unless the process is another one since.
+        case .accepted: return attempt.gateway?.paths[attempt.farPath] != nil
+        case nil: break
         }
-        let (gateway, resumed) = server.session()
-        attempt.resumed = resumed
+        guard let shown = attempt.shown, let (session, resumed) = attempt.route.server.admit(shown) else {
+            attempt.answer = .refused
+            return true
+        }
+        attempt.answer = .accepted(secret: session.secret, resumed: resumed)
+        attempt.gateway = session.gateway
+        attempt.isLost = world.now < healAt && answers.chance(lostAnswers)
         let connection = Connection(roundTrip: attempt.roundTrip, now: world.now) { [weak self] packet in
             attempt.route.toClient(packet.size) {
-                guard let self else { return }
+                guard let self, !attempt.isLost else { return }
                 self.network.heard(attempt.route)
                 self.client.receive(packet, on: attempt.path)
             }
         }
-        gateway.add(attempt.farPath, connection, attempt.route.traits(attempt.name, resumed: resumed))
+        session.gateway.add(attempt.farPath, connection, attempt.route.traits(attempt.name, resumed: resumed))
         return true
     }
 
-    private func up(_ attempt: Attempt) {
+    private func answered(_ attempt: Attempt) {
+        let server = attempt.route.server
+        guard let shown = attempt.shown, var membership = memberships[server.id] else { return }
+        defer { memberships[server.id] = membership }
+        switch attempt.answer {
+        case .accepted(let secret, let resumed):
+            let known = membership.joinSecret
+            guard membership.accepted(shown, secret: secret) else {
+                tellClosed(attempt)
+                return fail(attempt)
+            }
+            refusedSince[server.id] = nil
+            if secret != known { unsafe client.setTagger(server.tagger(secret), for: server.id) }
+            if resumed { world.count("session-resumed") }
+            up(attempt, resumed: resumed)
+        case .refused:
+            world.count("proof-refused")
+            let since = refusedSince[server.id] ?? world.now
+            refusedSince[server.id] = since
+            if world.now - since > Self.refusals { world.fail("paths: one proof after the other is refused") }
+            let isUp = attempts.contains { $0.name.server == server.id && $0.stage == .up }
+            let isHopeful = membership.refused(shown, isUp: isUp, draw: draw)
+            if !isHopeful { world.fail("paths: a hello without a proof was refused") }
+            fail(attempt)
+        case nil: break
+        }
+    }
+
+    private func up(_ attempt: Attempt, resumed: Bool) {
         attempt.stage = .up
         let route = attempt.route
         route.isUp = true
         network.heard(route)
         let connection = Connection(roundTrip: attempt.roundTrip, now: world.now) { packet in
             route.toServer(packet.size) {
-                route.server.gateway?.receive(packet, on: attempt.farPath)
+                attempt.gateway?.receive(packet, on: attempt.farPath)
             }
         }
         manager.connected(attempt.name, now: world.now)
-        let traits = route.traits(attempt.name, resumed: attempt.resumed ?? false)
+        let traits = route.traits(attempt.name, resumed: resumed)
         client.add(attempt.path, connection, traits)
         if route.relay != nil { client.count { $0.relayed += 1 } }
         changed()

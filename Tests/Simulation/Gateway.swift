@@ -16,12 +16,12 @@ final class Gateway: Node {
     /// Connects and releases of each stream: an answer that comes too late is dropped.
     private var attempts: [StreamID: Int] = [:]
 
-    init(_ world: World, _ server: Server, onEvent: @escaping (Event) -> Void) {
+    init(_ world: World, _ server: Server, tagger: @escaping Tagger, onEvent: @escaping (Event) -> Void) {
         self.server = server
         self.onEvent = onEvent
         session = unsafe GatewaySession(
             roles: server.roles, integrity: SimIntegrity.make(), memory: server.memory,
-            codec: server.compresses ? SimCodec.make() : nil, tagger: server.tagger, limits: server.limits)
+            codec: server.compresses ? SimCodec.make() : nil, tagger: tagger, limits: server.limits)
         super.init(world, name: "gateway \(server.id.value)")
     }
 

@@ -39,7 +39,10 @@ extension Scenario {
         scenario.drawSecondary()
         scenario.drawCompression()
         scenario.displaceReplicas(most: 0.7)
-        if !forgets { scenario.drawAim() }
+        if !forgets {
+            scenario.drawAim()
+            scenario.drawLostAnswers()
+        }
         scenario.drawProcessLimits()
         return scenario
     }

@@ -61,6 +61,27 @@ extension Scenario {
         healAt = max(healAt, heal)
     }
 
+    /// Paths die while their hellos are answered, some of them to a gateway that was started anew.
+    mutating func drawLostAnswers() {
+        var chance = Chance(seed: seed, purpose: "lost answers")
+        guard chance.chance(0.04) else { return }
+        lostAnswers = chance.pick([0.2, 0.5, 0.8])
+        if chance.chance(0.6) {
+            var link = routes[0]
+            link.relay = nil
+            link.interface = InterfaceID(3)
+            link.down.delay = link.down.delay * Int64(chance.integer(1...10))
+            routes.append(link)
+        }
+        for _ in 0..<chance.integer(0...3) {
+            let at = Interval(seconds: chance.number(0.5...6))
+            faults.append((at, .crash(server: 0)))
+            faults.append((at + .milliseconds(Int64(chance.integer(10...500))), .restart(server: 0)))
+        }
+        faults.sort { $0.at < $1.at }
+        healAt = max(healAt, .seconds(10))
+    }
+
     /// Relays and further interfaces lead to the primary and to the servers that may take its place, and
     /// somebody dies when one has.
     mutating func drawSuccessorAim() {

@@ -6,7 +6,6 @@ final class Server {
     let id: ServerID
     let character: Character
     let roles: Roles
-    let tagger: Tagger
     let tellsClosed: Bool
     let marksUrgent: Bool
     /// Bytes of each stream that its backend was given.
@@ -19,8 +18,10 @@ final class Server {
     /// Of its process.
     private(set) var memory: MemoryBudget
     private let onEvent: (ServerID, Event) -> Void
-    /// Nil while the process is down.
-    private(set) var gateway: Gateway?
+    /// What its process has of the client's sessions, the latest last.
+    private var sessions: [Hosted] = []
+    /// Sessions that were ever begun here.
+    private var begun: UInt64 = 0
     private(set) var isRunning = true
     /// Packets to and from it vanish.
     var isSilent = false
@@ -47,17 +48,22 @@ final class Server {
         marksUrgent = plan.marksUrgent
         contributes = scenario.contributes
         compresses = plan.compresses
-        unsafe tagger = SimIntegrity.tagger(key: Chance.mix(UInt64(id.value) &+ 0x5ec7e7))
     }
 
     func serve(_ socket: SocketEnd) {
         backends.append(Backend(world, socket, character, marksUrgent: marksUrgent))
     }
 
+    /// The one that the client uses; nil while the process is down.
+    var gateway: Gateway? { sessions.last?.gateway }
+
+    /// Streams that its process still has.
+    var streamCount: Int { sessions.reduce(0) { $0 + $1.gateway.report.streams.count } }
+
     /// The process dies with all it knows.
     func crash() {
-        gateway?.vanish()
-        gateway = nil
+        sessions.forEach { $0.gateway.vanish() }
+        sessions = []
         isRunning = false
         deaths += 1
         memory = MemoryBudget(bytes: memoryBytes, keepsPlace: true)
@@ -66,19 +72,45 @@ final class Server {
 
     func restart() { isRunning = true }
 
-    /// The session for a hello, and whether it was there already.
-    func session() -> (gateway: Gateway, resumed: Bool) {
-        if let gateway, !gateway.isOver { return (gateway, true) }
-        if let gateway {
-            gateway.vanish()
+    /// A session, as its gateway process keeps it.
+    struct Hosted {
+        let id: SessionID
+        let secret: [UInt8]
+        let gateway: Gateway
+    }
+
+    /// The session that a hello joins or begins; nil: its proof is not that of the session's client. As
+    /// `Join`'s proof would show it, the secret itself stands for it.
+    func admit(_ shown: Membership) -> (session: Hosted, resumed: Bool)? {
+        expire()
+        if let known = sessions.first(where: { $0.id == shown.session }) {
+            return known.secret == shown.joinSecret ? (known, true) : nil
+        }
+        begun += 1
+        let secret = (0..<8).map { UInt8(truncatingIfNeeded: begun >> (8 * $0)) }
+        let id = self.id
+        let onEvent = self.onEvent
+        let fresh = Hosted(
+            id: shown.session, secret: secret,
+            gateway: unsafe Gateway(world, self, tagger: tagger(secret)) { onEvent(id, $0) })
+        sessions.append(fresh)
+        return (fresh, false)
+    }
+
+    private func expire() {
+        for session in sessions where session.gateway.isOver {
+            session.gateway.vanish()
+            guard session.gateway === gateway else { continue }
             expirations += 1
             losses.append(world.now)
         }
-        let id = self.id
-        let onEvent = self.onEvent
-        let fresh = Gateway(world, self) { onEvent(id, $0) }
-        gateway = fresh
-        return (fresh, false)
+        sessions.removeAll { $0.gateway.isOver }
+    }
+
+    /// As both ends derive it from the session's secret.
+    func tagger(_ secret: [UInt8]) -> Tagger {
+        let key = secret.reduce(UInt64(id.value) &+ 0x5ec7e7) { Chance.mix($0 ^ UInt64($1)) }
+        return unsafe SimIntegrity.tagger(key: key)
     }
 }
 

@@ -106,6 +106,8 @@ public struct Scenario: Sendable {
     public var serverWorkloads: [Workload] = []
     public var faults: [(at: Interval, Fault)] = []
     public var ambushes: [Ambush] = []
+    /// Share of the answers to hellos that are lost, and their paths with them.
+    public var lostAnswers = 0.0
     /// Then every link and server is as it was in the beginning.
     public var healAt = Interval.zero
 
@@ -147,5 +149,5 @@ public struct Scenario: Sendable {
     public var operations: Int { workloads.count + faults.count + ambushes.count }
 
     /// Nothing goes wrong in it.
-    var isCalm: Bool { faults.isEmpty && ambushes.isEmpty }
+    var isCalm: Bool { faults.isEmpty && ambushes.isEmpty && lostAnswers == 0 }
 }

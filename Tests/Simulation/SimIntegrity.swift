@@ -11,7 +11,7 @@ public enum SimIntegrity {
             blockSum: { seed, bytes in unsafe mix(seed, bytes) })
     }
 
-    /// Keyed by the server alone: only those who know `key` can make it.
+    /// Keyed by the session's secret: only those who know `key` can make it.
     public static func tagger(key: UInt64) -> Tagger {
         return { stream, block, bytes in
             let base = Chance.mix(key ^ Chance.mix(stream.value &+ 1)) ^ Chance.mix(block &+ 77)

@@ -326,7 +326,7 @@ public final class Simulation {
             }
         }
         for server in network.servers {
-            let left = server.gateway?.report.streams.count ?? 0
+            let left = server.streamCount
             if left > 0 { world.fail("gateway \(server.id.value): \(left) streams are left") }
         }
     }
