@@ -87,7 +87,8 @@ final class ServicePaths {
     func linksChanged(_ local: LocalRoutes?) {
         self.local = local
         isStale = true
-        if !paths.isEmpty { refresh() }
+        // Also where the last path went with its link: this may be the next.
+        if !paths.isEmpty || manager.isInUse(now: Clock.now()) { refresh() }
     }
 
     private func refresh() {

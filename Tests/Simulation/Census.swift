@@ -65,7 +65,7 @@ public enum Census {
 extension Fault {
     static let names = [
         "kill", "revive", "blackhole", "blackout", "rate", "loss", "delay", "jitter", "close", "silence",
-        "wake", "crash", "restart",
+        "wake", "crash", "restart", "unplug", "plug",
     ]
 
     var name: String {
@@ -79,6 +79,8 @@ extension Fault {
         case .delay: "delay"
         case .jitter: "jitter"
         case .close: "close"
+        case .unplug: "unplug"
+        case .plug: "plug"
         case .silence: "silence"
         case .wake: "wake"
         case .crash: "crash"

@@ -86,11 +86,17 @@ final class Dialler {
         manager = PathManager(
             servers: network.servers.map { PathManager.Server(id: $0.id, roles: $0.roles) },
             idleTimeout: scenario.idleTimeout, maximumPaths: scenario.maximumPaths, seed: scenario.seed)
+        timer = Timer(world) { [weak self] in self?.advance() }
+        linksChanged()
+    }
+
+    /// The client's system tells of its interfaces.
+    func linksChanged() {
         for server in network.servers {
-            let own = network.routes.filter { $0.server === server && $0.relay == nil }
+            let own = network.routes.filter { $0.server === server && $0.relay == nil && $0.isPlugged }
             manager.reach(server.id, by: own.map(\.plan.interface))
         }
-        timer = Timer(world) { [weak self] in self?.advance() }
+        changed()
     }
 
     // MARK: What the client tells

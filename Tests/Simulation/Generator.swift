@@ -42,6 +42,7 @@ extension Scenario {
         if !forgets {
             scenario.drawAim()
             scenario.drawLostAnswers()
+            scenario.drawUnplugged()
         }
         scenario.drawProcessLimits()
         return scenario

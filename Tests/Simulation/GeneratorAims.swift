@@ -61,6 +61,22 @@ extension Scenario {
         healAt = max(healAt, heal)
     }
 
+    /// Interfaces go, all of them perhaps, and most come back.
+    mutating func drawUnplugged() {
+        var chance = Chance(seed: seed, purpose: "unplugged")
+        guard chance.chance(0.06) else { return }
+        for _ in 0..<chance.integer(1...3) {
+            let interface = chance.pick(routes).interface
+            let at = Interval(seconds: chance.number(0.4...4))
+            faults.append((at, .unplug(interface)))
+            if chance.chance(0.8) {
+                faults.append((at + Interval(seconds: chance.number(0.05...6)), .plug(interface)))
+            }
+        }
+        faults.sort { $0.at < $1.at }
+        healAt = max(healAt, .seconds(10))
+    }
+
     /// Paths die while their hellos are answered, some of them to a gateway that was started anew.
     mutating func drawLostAnswers() {
         var chance = Chance(seed: seed, purpose: "lost answers")

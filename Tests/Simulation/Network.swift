@@ -128,6 +128,8 @@ final class Route {
     private var forwarding: (gate: RelayGate, deaths: Int)?
     /// A path runs over it.
     var isUp = false
+    /// The client's system says that its interface is there.
+    var isPlugged = true
     /// Both ends offered compression.
     let compresses: Bool
 

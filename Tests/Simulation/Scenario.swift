@@ -79,6 +79,9 @@ public enum Fault: Sendable {
     /// The gateway's process dies and forgets everything.
     case crash(server: Int)
     case restart(server: Int)
+    /// The system tells that the client's interface is gone, until it is plugged in again.
+    case unplug(InterfaceID)
+    case plug(InterfaceID)
 }
 
 /// Everything that a run needs; it and the code decide every step.

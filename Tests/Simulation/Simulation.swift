@@ -198,7 +198,17 @@ public final class Simulation {
         case .wake(let server): network.servers[server].isSilent = false
         case .crash(let server): network.servers[server].crash()
         case .restart(let server): network.servers[server].restart()
+        case .unplug(let interface): setPlugged(interface, false)
+        case .plug(let interface): setPlugged(interface, true)
         }
+    }
+
+    private func setPlugged(_ interface: InterfaceID, _ isPlugged: Bool) {
+        for route in network.routes where route.plan.interface == interface {
+            route.isPlugged = isPlugged
+            for link in [route.up, route.down] { link.isDead = !isPlugged }
+        }
+        dialler.linksChanged()
     }
 
     private func links(_ route: Int) -> [Link] { [network.routes[route].up, network.routes[route].down] }
@@ -206,6 +216,7 @@ public final class Simulation {
     private func heal() {
         world.trace("heal")
         for route in network.routes {
+            route.isPlugged = true
             route.up.heal(route.plan.up)
             route.down.heal(route.plan.down)
         }
@@ -213,6 +224,7 @@ public final class Simulation {
             server.isSilent = false
             server.restart()
         }
+        dialler.linksChanged()
     }
 
     /// Looks at what can't be seen from one event: how far gateways read ahead, and who sent what.

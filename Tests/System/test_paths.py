@@ -140,6 +140,28 @@ class Interfaces(PathCase):
         self.assertEqual(self.lab.status()["counters"]["native"], native + 1)
 
 
+class OnlyLink(PathCase):
+    kind = staticmethod(lambda rate: PathLab(links=1, rate=rate))
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "only link")
+        cls.lab.put("file", cls.truth)
+
+    def test_a_download_goes_on_when_the_only_link_is_back(self):
+        got = []
+        thread = self.begin(got)
+        self.lab.down("l0")
+        self.lab.wait_for_paths()
+        # No program connects in the meantime, which would have the routes looked up too.
+        self.lab.up("l0")
+        begun = time.monotonic()
+        self.lab.wait_for_paths(self.direct())
+        print(f"  a path again {time.monotonic() - begun:.1f} s after the link")
+        thread.join()
+        self.assert_same(got[0], self.truth)
+
+
 class NamedInterfaces(PathCase):
     engine = {"interfaces": ["l1", "none"]}
 

@@ -231,7 +231,8 @@ public struct PathManager {
         }
     }
 
-    private func isInUse(now: Instant) -> Bool {
+    /// Whether programs use the service, or wanted to not too long ago: paths are made.
+    public func isInUse(now: Instant) -> Bool {
         streams > 0 || wantedAt.map { now < $0 + idleTimeout } ?? false
     }
 
