@@ -29,7 +29,8 @@ public final class Gateway {
     private var counters = Counters()
     private let memory: MemoryBudget
     private let startedAt = Clock.now()
-    private var finished: [(service: String, stream: JSON)] = []
+    /// The last reports of each service's streams that are over, oldest first.
+    private var finished: [String: [JSON]] = [:]
 
     private struct Newcomer {
         var link: PathLink
@@ -264,9 +265,17 @@ public final class Gateway {
             self.counters.count(event)
             self.log.write(describe(event))
         }
+        session.onFinished = { [unowned self] report in self.keep(report, of: service.name) }
         sessions[id] = session
         counters.sessions += 1
         return session
+    }
+
+    private func keep(_ report: StreamReport, of service: String) {
+        finished[service, default: []].append(StatusShape.stream(report, program: nil) { "\($0.value)" })
+        if finished[service, default: []].count > StatusShape.finishedLimit {
+            finished[service]?.removeFirst()
+        }
     }
 
     // MARK: Time and the end
@@ -307,7 +316,8 @@ public final class Gateway {
             let own = sessions.values.filter { $0.service.name == service.name }
             let list = own.map { StatusShape.Session(report: $0.core.report(now: now)) }
             return StatusShape.service(
-                name: service.name, policy: nil, servers: [], sessions: list, finished: [], now: now)
+                name: service.name, policy: nil, servers: [], sessions: list,
+                finished: finished[service.name] ?? [], now: now)
         }
         var shown = counters
         shown.relayedPaths = UInt64(relay?.count ?? 0)

@@ -18,8 +18,8 @@ final class ServedSession {
     private var backends: [StreamID: Backend] = [:]
     /// Every event, for log and counters.
     var onEvent: (Event) -> Void = { _ in }
-    /// The last reports of streams that are over, oldest first.
-    private(set) var finished: [StreamReport] = []
+    /// The last report of a stream that is over.
+    var onFinished: (StreamReport) -> Void = { _ in }
 
     /// - Parameter clients: for a backend that sees the client's address.
     init(
@@ -64,6 +64,7 @@ final class ServedSession {
         case .endLocal(let stream, let end): backends[stream]?.end(end)
         case .setOption(let stream, let option): backends[stream]?.set(option)
         case .release(let stream):
+            if let report = core.report(of: stream) { onFinished(report) }
             backends.removeValue(forKey: stream)?.close()
             taggers.forget(stream)
         case .event(let event): onEvent(event)

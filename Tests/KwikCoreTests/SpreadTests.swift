@@ -33,6 +33,19 @@ import Testing
         #expect(try scene.state.parts.isEmpty && scene.state.failedLeases == 0)
     }
 
+    @Test("A path that carries leases or upstream bytes carries the stream, and is no spare")
+    func noSpare() throws {
+        for scene in [try Self.spread(), try UpstreamPathTests.bulk(1 << 20)] {
+            let report = scene.world.session.report(now: scene.world.now)
+            #expect(report.paths.map(\.path) == [ClientWorld.path, Self.second])
+            #expect(report.paths.map(\.streams) == [1, 1])
+            #expect(report.spare == nil)
+        }
+        let idle = try ClientScene.connected()
+        idle.world.up(Self.second, ClientWorld.origin)
+        #expect(idle.world.session.report(now: idle.world.now).spare == Self.second)
+    }
+
     @Test("What the primary's own sender had begun comes from there, and the rest by the lease")
     func partOfTheLease() throws {
         let scene = try Self.spread()

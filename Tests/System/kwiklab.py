@@ -439,10 +439,14 @@ class Lab:
             raise LabError(f"kwikctl status: {answer.stderr.strip()}")
         return json.loads(answer.stdout)
 
-    def counters(self, server):
+    def status_of(self, server):
         """A gateway's own."""
         words = [BUILD / "kwikctl", "--socket", server.directory / "run", "status", "--json"]
-        return json.loads(self.run(words, shim=False).stdout)["counters"]
+        return json.loads(self.run(words, shim=False).stdout)
+
+    def counters(self, server):
+        """A gateway's."""
+        return self.status_of(server)["counters"]
 
     def run(self, argv, shim=True, timeout=60, **options):
         """A program to its end, under the shim; its result with bytes of output."""

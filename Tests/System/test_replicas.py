@@ -50,6 +50,10 @@ class ReadAhead(LabCase):
         self.assertIn(ahead, range(1, leased + 1))
         # What is sent again is a loss's or a late lease's.
         self.assertLess(resent, SIZE)
+        primary = streams_of(self.lab.status_of(self.lab.servers[0]), "finished_streams")[-1]
+        self.assertEqual([part["role"] for part in primary["parts"]], ["primary"])
+        # It read all of the answer, its header too, and sent what was not leased from others.
+        self.assertGreaterEqual(primary["sent_bytes"], SIZE)
 
 
 @needs_servers(3)

@@ -62,11 +62,11 @@ extension ClientSession {
         for stream in streams {
             var carriers: [PathID] = []
             if let own = stream.own { carriers.append(own.path) }
-            for part in stream.parts where part.ended == nil && !carriers.contains(part.channel.path) {
-                carriers.append(part.channel.path)
+            forEachInternalChannel(of: stream) { path in
+                loads[path, default: Load()].internalChannels += 1
+                if !carriers.contains(path) { carriers.append(path) }
             }
             for path in carriers { loads[path, default: Load()].streams += 1 }
-            forEachInternalChannel(of: stream) { loads[$0, default: Load()].internalChannels += 1 }
         }
         return loads
     }

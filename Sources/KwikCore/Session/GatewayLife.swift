@@ -256,6 +256,7 @@ extension GatewaySession {
         stream.windowDelayed = false
         stream.giveUpAt = nil
         ending.removeAll { $0 === stream }
+        ended.append(report(stream))
         streams[stream.id] = nil
         memory.leave(&stream.demand)
         closed.insert(

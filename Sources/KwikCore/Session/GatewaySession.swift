@@ -36,6 +36,8 @@ public final class GatewaySession {
     /// Streams whose WINDOW waits for company, by when it is due.
     var delayed: [(due: Instant, stream: GatewayStream)] = []
     var closed = ClosedStreams()
+    /// Last reports of those that were released since the last tick.
+    var ended: [StreamReport] = []
     /// Whether some stream of the session has, or had, this server for its primary.
     var isPrimary = false
     var sums = SumAllowance()
@@ -121,6 +123,7 @@ public final class GatewaySession {
     }
 
     private func tick() {
+        ended.removeAll(keepingCapacity: true)
         if let expiresAt, now >= expiresAt {
             expire()
             return
@@ -191,17 +194,22 @@ public final class GatewaySession {
                     internalChannels: leases + path.contributions.count, compresses: compresses(path),
                     receivedWire: path.receivedWire, sentWire: path.sentWire))
         }
-        let server = report.paths.first?.server ?? ServerID(0)
-        for stream in streams.values.sorted(by: { $0.id < $1.id }) {
-            let part = StreamPart(
-                server: server, role: stream.isReplica ? .replica : .primary,
-                received: stream.reassembler.front, ended: nil)
-            report.streams.append(
-                StreamReport(
-                    stream: stream.id, primary: server, delivered: stream.reassembler.read,
-                    sent: stream.window.produced, parts: [part], internalChannels: stream.leases))
-        }
+        report.streams = streams.values.sorted { $0.id < $1.id }.map { self.report($0) }
         return report
+    }
+
+    /// A stream's figures; of a released one those that it ended with, until the next tick.
+    public func report(of id: StreamID) -> StreamReport? {
+        streams[id].map { report($0) } ?? ended.first { $0.stream == id }
+    }
+
+    func report(_ stream: GatewayStream) -> StreamReport {
+        let part = StreamPart(
+            server: ServerID(0), role: stream.isReplica ? .replica : .primary,
+            received: stream.reassembler.front, ended: nil)
+        return StreamReport(
+            stream: stream.id, primary: ServerID(0), delivered: stream.reassembler.read,
+            sent: stream.window.produced, parts: [part], internalChannels: stream.leases)
     }
 }
 
