@@ -124,12 +124,14 @@ private func describeStream(_ event: Event, _ name: (ServerID) -> String) -> Eve
         return EventDescription(
             .notice, "stream moved to another path",
             [LogField("stream", stream.value), LogField("path", path.value), LogField("epoch", epoch)])
-    case .belowTarget(let stream, let rate, let target, let remedy):
+    case .belowTarget(let stream, let isUpstream, let rate, let target, let remedy):
         return EventDescription(
             .notice, "stream below its target",
             [
-                LogField("stream", stream.value), LogField("bytes_per_second", rate),
-                LogField("target", target), LogField("changed", remedy.rawValue),
+                LogField("stream", stream.value),
+                LogField("direction", isUpstream ? "upstream" : "downstream"),
+                LogField("bytes_per_second", rate), LogField("target", target),
+                LogField("changed", remedy.rawValue),
             ])
     default:
         preconditionFailure("not an event of a stream")

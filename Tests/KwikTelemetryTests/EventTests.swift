@@ -34,8 +34,8 @@ private let lines: [(Event, String)] = [
             + " code=integrity class=security"
     ),
     (
-        .belowTarget(stream, rate: 7, target: 20, .unparked),
-        "notice stream below its target stream=8 bytes_per_second=7 target=20"
+        .belowTarget(stream, isUpstream: false, rate: 7, target: 20, .unparked),
+        "notice stream below its target stream=8 direction=downstream bytes_per_second=7 target=20"
             + " changed=\"parked paths are tried again\""
     ),
     (.streamOpened(stream, server), "debug stream opened stream=8 server=b"),

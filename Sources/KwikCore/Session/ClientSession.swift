@@ -226,7 +226,7 @@ public final class ClientSession {
             }
             if !keepQuorum(stream, now: now) {
                 schedule(stream, now: now)
-                watchTarget(stream, now: now)
+                watchDownstream(stream, now: now)
             }
             if stream.isContested || stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }

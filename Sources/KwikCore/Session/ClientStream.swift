@@ -137,8 +137,8 @@ final class ClientStream {
     /// How often a path that rested was worth its work.
     var timesSettled = 0
     var parked: [ParkedPath] = []
-    /// Since when its rate is compared with its paths' rates, and where its front was then.
-    var targetSince: (at: Instant, front: UInt64)?
+    var downWatch = TargetWatch()
+    var upWatch = TargetWatch()
     /// Payload bytes from the primary, duplicates included.
     var primaryReceived: UInt64 = 0
     /// Leases that the primary left unserved.

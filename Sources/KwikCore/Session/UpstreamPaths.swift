@@ -135,10 +135,15 @@ extension ClientSession {
         var busy = false
         sending.removeAll { stream in
             stream.isSending = stream.mayHaveToSend
+            if !stream.isSending { stream.upWatch = TargetWatch() }
             return !stream.isSending
         }
         for stream in sending {
-            if stream.up.produced - stream.upAcknowledged >= Tuning.upstreamBulk { openSides(stream) }
+            if stream.up.produced - stream.upAcknowledged >= Tuning.upstreamBulk {
+                openSides(stream)
+                busy = true
+            }
+            watchUpstream(stream, now: now)
             if !stream.sides.isEmpty, !stream.flights.isEmpty {
                 busy = true
                 reinject(stream, now: now)

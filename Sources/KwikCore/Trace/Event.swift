@@ -43,9 +43,9 @@ public enum Event: Hashable, Sendable {
     case quorum(StreamID, ServerID, ServerID, offset: UInt64)
     /// They do not, from that offset on: the stream was ended.
     case quorumDisagreed(StreamID, ServerID, ServerID, offset: UInt64)
-    /// For 5 s the stream brought less than half of what its paths can: both in bytes per second, and what
-    /// was changed.
-    case belowTarget(StreamID, rate: UInt64, target: UInt64, TargetRemedy)
+    /// For 5 s the stream brought less than half of its share of what its paths can: both in bytes per
+    /// second, and what was changed.
+    case belowTarget(StreamID, isUpstream: Bool, rate: UInt64, target: UInt64, TargetRemedy)
     /// A checksum of bytes inside Kwik failed: CRC32C of a piece, or the sum in FIN.
     case integrityFailure(StreamID, offset: UInt64)
 }
