@@ -6,7 +6,7 @@ public struct TransportSettings: Sendable {
     public enum CongestionControl: Sendable {
         /// RFC 9438.
         case cubic
-        /// Holds the rate at 0.1–1 % random loss; its fairness to others is untested.
+        /// Holds the rate at 0.1–1 % random loss; less fair than `cubic` (kwik.toml(5) has figures).
         case bbr2
     }
 
