@@ -91,7 +91,7 @@ let package = Package(
         ]),
         tests("KwikEngineTests", [
             "KwikEngine", "KwikGateway", "KwikEndpoint", "KwikPrograms", "KwikCore", "KwikLinux",
-            "KwikConfiguration", "KwikTelemetry",
+            "KwikConfiguration", "KwikControl", "KwikTelemetry", "KwikTransport",
         ]),
         tests("KwikTelemetryTests", ["KwikTelemetry", "KwikLinux", "KwikCore"]),
         tests("SimulationTests", ["Simulation", "KwikCore"]),

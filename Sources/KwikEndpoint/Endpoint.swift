@@ -28,8 +28,6 @@ public final class Endpoint {
     public var onUnknown: (UnsafeRawBufferPointer, SocketAddress, SocketAddress, UDPSocket) -> Void = {
         _, _, _, _ in
     }
-    /// One line for the log.
-    public var log: (String) -> Void = { _ in }
 
     private var links: [PathLink] = []
     private var routes: [ConnectionID: PathLink] = [:]

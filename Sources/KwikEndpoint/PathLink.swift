@@ -15,8 +15,7 @@ public final class PathLink {
     /// Messages on the control stream but probes, which are answered here.
     public var onControl: (KCPMessage) -> Void = { _ in }
     public var onHandshake: () -> Void = {}
-    /// The connection is over; nil: we closed it.
-    public var onClosed: (TransportError?) -> Void = { _ in }
+    public var onClosed: (PathEnd) -> Void = { _ in }
     public internal(set) weak var driver: SessionDriver?
 
     unowned let endpoint: Endpoint
@@ -104,7 +103,9 @@ public final class PathLink {
         sendControl(KCPMessage(.healthCheckRequest(request), header: header))
     }
 
+    /// What comes behind the message for which the path is to end is not listened to.
     private func control(_ bytes: UnsafeRawBufferPointer, finished: Bool) {
+        if isEnding { return }
         do throws(KCPError) {
             unsafe reader.append(bytes)
             while let message = try reader.next() {
@@ -118,12 +119,11 @@ public final class PathLink {
                 case .healthCheckResponse: break
                 default: onControl(message)
                 }
-                if isClosed { return }
+                if isEnding { return }
             }
             if finished { close(.protocolViolation, reason: "the control stream ended") }
         } catch {
-            endpoint.log("path \(id.value): \(error)")
-            close(.protocolViolation, reason: "malformed control message")
+            close(.protocolViolation, reason: "\(error)")
         }
     }
 
@@ -207,14 +207,15 @@ public final class PathLink {
 
     private func guarded(_ body: () throws(TransportError) -> Void) {
         inTransport = true
-        do throws(TransportError) {
-            try body()
-            inTransport = false
-        } catch {
-            inTransport = false
-            ended(error)
+        var failure: TransportError?
+        do throws(TransportError) { try body() } catch { failure = error }
+        inTransport = false
+        // Who breaks a rule and then closes has broken it.
+        if let (code, reason) = pendingClose {
+            close(code, reason: reason)
+        } else if let failure {
+            ended(failure)
         }
-        if let (code, reason) = pendingClose { close(code, reason: reason) }
     }
 
     private func handle(_ event: TransportEvent) {
@@ -238,6 +239,8 @@ public final class PathLink {
 
     // MARK: The end
 
+    private var isEnding: Bool { isClosed || pendingClose != nil }
+
     /// Ends the connection with this code; the peer is told once.
     public func close(_ code: ErrorCode, reason: String) {
         if isClosed { return }
@@ -245,22 +248,22 @@ public final class PathLink {
             pendingClose = pendingClose ?? (code, reason)
         } else {
             endpoint.sendClose(self, code: code, reason: reason)
-            leave(nil)
+            leave(.closed(code, reason: reason))
         }
     }
 
     func ended(_ error: TransportError) {
         if isClosed { return }
         endpoint.sendClose(self, code: .none, reason: "")
-        leave(error)
+        leave(.failed(error))
     }
 
-    private func leave(_ error: TransportError?) {
+    private func leave(_ end: PathEnd) {
         isClosed = true
         endpoint.forget(self)
         let driver = driver
         self.driver = nil
         driver?.lost(self)
-        onClosed(error)
+        onClosed(end)
     }
 }

@@ -51,7 +51,6 @@ public final class Engine {
     }
 
     private func open(listener: Int32, loop: EventLoop) throws(StartError) {
-        endpoint.log = { [unowned self] line in self.log.write(.warning, line) }
         for service in services {
             service.onEvent = { [unowned self, unowned service] event in
                 self.counters.count(event)

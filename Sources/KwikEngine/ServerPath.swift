@@ -45,7 +45,7 @@ final class ServerPath {
     var onUp: (PathLink, ServerHello) -> Void = { _, _ in }
     var onFailed: (Failure) -> Void = { _ in }
     /// A path that was up is gone.
-    var onDown: (TransportError?) -> Void = { _ in }
+    var onDown: (PathEnd) -> Void = { _ in }
     /// The gateway stops on purpose.
     var onRemoval: (String) -> Void = { _ in }
     /// The relay's number of the forwarding, to be told when the path is over.
@@ -100,7 +100,7 @@ final class ServerPath {
             self.link = link
             link.onHandshake = { [unowned self] in self.onShaken() }
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
-            link.onClosed = { [unowned self] error in self.closed(error) }
+            link.onClosed = { [unowned self] end in self.closed(end) }
         } catch {
             endpoint.remove(socket)
             throw Failure(reason: "\(error)", errorClass: .fatal)
@@ -148,17 +148,28 @@ final class ServerPath {
         }
     }
 
-    private func closed(_ error: TransportError?) {
+    private func closed(_ end: PathEnd) {
         guard !isOver else { return }
         isOver = true
         if let socket { endpoint.remove(socket) }
         for answer in questions.expire(now: .never) { answer(nil) }
         onOver()
         if isUp {
-            onDown(error)
+            onDown(end)
         } else {
-            let ours = Failure(reason: "no answer to the hello, or a malformed one", errorClass: .path)
-            onFailed(refusal ?? error.map(Self.failure) ?? ours)
+            onFailed(refusal ?? Self.failure(end))
+        }
+    }
+
+    private static func failure(_ end: PathEnd) -> Failure {
+        switch end {
+        case .failed(let error): failure(error)
+        case .closed:
+            if let fault = end.fault {
+                Failure(reason: fault, errorClass: end.errorClass)
+            } else {
+                Failure(reason: "no answer to the hello", errorClass: .path)
+            }
         }
     }
 
@@ -168,40 +179,16 @@ final class ServerPath {
         case .closedByPeer(let close):
             return Failure(
                 reason: close.isApplication && !close.reason.isEmpty ? close.reason : "\(close)",
-                errorClass: errorClass(error),
+                errorClass: error.errorClass,
                 isUnauthenticated: close.isApplication && ErrorCode(told: close.code) == .unauthenticated)
-        case .idle, .handshake: return Failure(reason: "no answer", errorClass: errorClass(error))
+        case .idle, .handshake: return Failure(reason: "no answer", errorClass: error.errorClass)
         case .tls(let text), .fatal(_, let text), .badArgument(let text), .certificate(let text):
-            return Failure(reason: text, errorClass: errorClass(error))
-        }
-    }
-
-    /// The codes of RFC 9000 §20.1 that say nothing against the gateway: it closed or lost its state, it is
-    /// at fault just now, it has too many connections.
-    private static let noError: UInt64 = 0
-    private static let internalError: UInt64 = 1
-    private static let connectionRefused: UInt64 = 2
-
-    /// What kind of trouble ended a connection (protocol.md §9).
-    static func errorClass(_ error: TransportError) -> ErrorClass {
-        switch error.kind {
-        case .certificate: .security
-        case .closedByPeer(let close) where close.isApplication: ErrorCode(told: close.code).errorClass
-        case .closedByPeer(let close):
-            switch close.code {
-            case noError: .transient
-            case internalError: .path
-            case connectionRefused: .resource
-            default: .fatal
-            }
-        case .idle, .handshake: .transient
-        case .fatal: .path
-        case .tls, .badArgument: .fatal
+            return Failure(reason: text, errorClass: error.errorClass)
         }
     }
 
     func close(_ reason: String) {
-        if let link { link.close(.none, reason: reason) } else { closed(nil) }
+        if let link { link.close(.none, reason: reason) } else { closed(.closed(.none, reason: reason)) }
     }
 
     // MARK: The server as a relay

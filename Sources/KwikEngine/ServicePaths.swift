@@ -217,7 +217,7 @@ final class ServicePaths {
         }
         path.onUp = { [unowned self, unowned path] link, hello in self.up(path, link, hello) }
         path.onFailed = { [unowned self, unowned path] failure in self.failed(path, failure) }
-        path.onDown = { [unowned self, unowned path] error in self.down(path, error) }
+        path.onDown = { [unowned self, unowned path] end in self.down(path, end) }
         path.onRemoval = { [unowned self, unowned path] reason in
             self.log.write(
                 .notice, "server stops",
@@ -272,15 +272,17 @@ final class ServicePaths {
         onChange()
     }
 
-    private func down(_ path: ServerPath, _ error: TransportError?) {
+    private func down(_ path: ServerPath, _ end: PathEnd) {
         paths.removeAll { $0 === path }
-        let errorClass = error.map(ServerPath.errorClass) ?? .transient
-        if let error {
+        let recovery = end.errorClass.recovery
+        if let fault = end.fault {
             log.write(
-                errorClass.recovery.isAlert ? .warning : .notice, "path closed",
-                fields(path.name) + [LogField("reason", error), LogField("class", errorClass.rawValue)])
+                recovery.isAlert ? .warning : .notice, "path closed",
+                fields(path.name) + [
+                    LogField("reason", fault), LogField("class", end.errorClass.rawValue),
+                ])
         }
-        manager.failed(path.name, permanent: errorClass.recovery.attempt == .late, now: Clock.now())
+        manager.failed(path.name, permanent: recovery.attempt == .late, now: Clock.now())
         onChange()
     }
 

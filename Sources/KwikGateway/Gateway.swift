@@ -26,7 +26,7 @@ public final class Gateway {
     /// For services whose backends see the client's address.
     private var clients: ClientMap?
     private var sweep: LoopTimer?
-    private var counters = Counters()
+    private(set) var counters = Counters()
     private let memory: MemoryBudget
     private let startedAt = Clock.now()
     /// The last reports of each service's streams that are over, oldest first.
@@ -35,6 +35,8 @@ public final class Gateway {
     private struct Newcomer {
         var link: PathLink
         var since: Instant
+        /// What it asked for in vain.
+        var service: String?
     }
 
     /// Handshakes under way before clients must first show that they own their address (RFC 9000 §8.1.2).
@@ -89,7 +91,6 @@ public final class Gateway {
 
     private func start(loop: EventLoop, runtimeDirectory: String?) throws(StartError) {
         relay = configuration.relay.map { Relay($0, endpoint: endpoint, log: log) }
-        endpoint.log = { [unowned self] line in self.log.write(.warning, line) }
         unsafe endpoint.onUnknown = { [unowned self] datagram, from, to, _ in
             unsafe self.unknown(datagram, from: from, to: to)
         }
@@ -149,7 +150,7 @@ public final class Gateway {
             endpoint.route(initial.destination, to: link)
             unadmitted.append(Newcomer(link: link, since: now))
             link.onControl = { [unowned self, unowned link] message in self.control(message, on: link) }
-            link.onClosed = { [unowned self, unowned link] error in self.closed(link, error) }
+            link.onClosed = { [unowned self, unowned link] end in self.closed(link, end) }
             unsafe link.received(
                 datagram, segment: datagram.count, from: remote, to: local, ecn: 0, now: now)
         } catch {
@@ -157,17 +158,21 @@ public final class Gateway {
         }
     }
 
-    private func closed(_ link: PathLink, _ error: TransportError?) {
-        let wasAdmitted = !unadmitted.contains { $0.link === link }
+    private func closed(_ link: PathLink, _ end: PathEnd) {
+        let newcomer = unadmitted.first { $0.link === link }
         unadmitted.removeAll { $0.link === link }
         relay?.closed(link)
-        guard let error else { return }
-        let level: Log.Level = wasAdmitted ? .info : .warning
-        log.write(
-            level, wasAdmitted ? "path closed" : "path refused",
-            [
-                LogField("client", link.remote), LogField("reason", error),
-            ])
+        guard let fault = end.fault else { return }
+        var level = end.errorClass.recovery.isAlert ? Log.Level.warning : .notice
+        switch end {
+        case .closed: if newcomer != nil { counters.refusedHellos += 1 }
+        // That admitted clients go is an everyday thing.
+        case .failed: if newcomer != nil { level = .warning } else if level > .warning { level = .info }
+        }
+        var fields = [LogField("client", link.remote)]
+        if let service = newcomer?.service { fields.append(LogField("service", service)) }
+        fields += [LogField("reason", fault), LogField("class", end.errorClass.rawValue)]
+        log.write(level, newcomer == nil ? "path closed" : "path refused", fields)
     }
 
     private func control(_ message: KCPMessage, on link: PathLink) {
@@ -178,13 +183,9 @@ public final class Gateway {
         do throws(HelloRefusal) {
             try admit(hello, message.header, on: link)
         } catch {
-            counters.refusedHellos += 1
-            log.write(
-                error.code.recovery.isAlert ? .warning : .notice, "path refused",
-                [
-                    LogField("client", link.remote), LogField("service", hello.service),
-                    LogField("reason", error.reason), LogField("class", error.code.errorClass.rawValue),
-                ])
+            for index in unadmitted.indices where unadmitted[index].link === link {
+                unadmitted[index].service = hello.service
+            }
             link.close(error.code, reason: error.reason)
         }
     }
@@ -284,11 +285,6 @@ public final class Gateway {
         let now = Clock.now()
         sweep?.arm(at: now + .seconds(1))
         for newcomer in unadmitted where now > newcomer.since + Self.helloTime {
-            log.write(
-                .notice, "path refused",
-                [
-                    LogField("client", newcomer.link.remote), LogField("reason", "no hello in time"),
-                ])
             newcomer.link.close(.protocolViolation, reason: "no hello in time")
         }
         relay?.sweep(now: now)

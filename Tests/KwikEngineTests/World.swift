@@ -17,6 +17,8 @@ final class World {
     private(set) var engine: Engine?
     /// Warnings of the engine's log.
     private(set) var warnings: [String] = []
+    /// The gateways' logs.
+    private(set) var gatewayLines: [String] = []
     /// What the program has read, and whether that is all.
     private(set) var read: [UInt8] = []
     private(set) var hasEnded = false
@@ -32,6 +34,8 @@ final class World {
     private var ticker: LoopTimer?
     private var isDone: () -> Bool = { false }
     private var expiry: LoopTimer?
+    /// Strangers on the same loop, which calls them.
+    var guests: [AnyObject] = []
 
     /// The backend's answer to whatever it is asked.
     static func content(_ range: Range<UInt64>) -> [UInt8] {
@@ -117,7 +121,9 @@ final class World {
             tokens = ["secret"]
             """)
         let configuration = try GatewayConfiguration.load("\(directory)/\(certificate).toml")
-        let log = Log(level: .error) { _, _, _ in }
+        let log = Log(level: .info) { [unowned self] level, message, fields in
+            self.gatewayLines.append(Log.line(level, message, fields))
+        }
         gateways.append(try Gateway(configuration, runtimeDirectory: nil, loop: loop, log: log))
         return "\(free)"
     }
@@ -173,23 +179,32 @@ final class World {
         return try loop.run() == 0
     }
 
+    /// Turns the loop for so long.
+    func pass(_ time: Interval) throws {
+        let until = Clock.now() + time
+        _ = try turn(until: { Clock.now() >= until })
+    }
+
     /// Connects as the shim does, as soon as the engine has a path.
     func connect(reads: Bool = true) throws {
         var taken = -1 as Int32
         while taken < 0 {
             taken = try ask()
-            if taken < 0 {
-                let until = Clock.now() + .milliseconds(50)
-                _ = try turn(until: { Clock.now() >= until })
-            }
+            if taken < 0 { try pass(.milliseconds(50)) }
         }
         program = taken
         guard reads else { return }
         reading = try loop.watch(program, for: .readable) { [unowned self] _ in self.readMore() }
     }
 
+    /// Begins to connect, and thinks better of it.
+    func want() throws {
+        let end = try ask(goesOn: false)
+        if end >= 0 { close(end) }
+    }
+
     /// The program's end of the connection; -1: the engine leaves it to the system.
-    private func ask() throws -> Int32 {
+    private func ask(goesOn: Bool = true) throws -> Int32 {
         let talk = try UnixSocket.connect(path: directory + "/engine.sock", .sequentialPacket)
         let original = try StreamSocket.make(family: AF_INET)
         defer {
@@ -211,6 +226,7 @@ final class World {
         defer { watch.cancel() }
         #expect(try turn(until: { reply != nil }))
         guard let end = reply?.1.first else { return -1 }
+        guard goesOn else { return end }
         _ = UnixSocket.send(talk, Request(kind: .swapped).encoded, descriptors: [])
         #expect(try turn(until: { (self.engine?.counters.streamsOpened ?? 0) > 0 }))
         return end
