@@ -33,6 +33,7 @@ final class ServedSession {
         taggers = BlockTaggers(joinSecret: joinSecret)
         var limits = GatewayLimits()
         limits.windowPerStream = service.maxWindow
+        limits.upstreamPerStream = service.maxWindow
         limits.windowPerSession = memory.bytes
         limits.streams = service.maxStreams
         core = unsafe GatewaySession(

@@ -211,3 +211,176 @@ import Testing
         #expect(worlds[11].given[StreamID(0)] == 3 << 20)
     }
 }
+
+/// What gateways' clients may send.
+@Suite struct UploadMemoryTests {
+    private static let stream = StreamID(0)
+    private static let own = channel(0)
+    private static let first = GatewayLimits().firstWindow
+
+    private func opened(_ memory: MemoryBudget?, limits: GatewayLimits = GatewayLimits()) -> GatewayWorld {
+        let world = GatewayWorld(limits: limits, memory: memory)
+        world.up()
+        world.open(Self.own, Self.stream)
+        return world
+    }
+
+    private func state(_ world: GatewayWorld, _ stream: StreamID = stream) throws -> GatewayStream {
+        try #require(world.session.streams[stream])
+    }
+
+    /// How far the client may send beyond what the backend has taken.
+    private func credit(_ world: GatewayWorld, _ stream: StreamID = stream) throws -> UInt64 {
+        let state = try state(world, stream)
+        return state.granted - state.reassembler.read
+    }
+
+    private func here(_ world: GatewayWorld, _ stream: StreamID = stream) throws -> UInt64 {
+        let state = try state(world, stream)
+        return state.reassembler.highest - state.reassembler.read
+    }
+
+    /// The client sends so much as far as it may.
+    private func send(_ world: GatewayWorld, _ count: UInt64, _ stream: StreamID = stream) throws {
+        let own = channel(Int64(stream.value) * 2)
+        let end = try state(world, stream).highest + count
+        while let state = world.session.streams[stream], state.highest < min(end, state.granted) {
+            let next = min(Block.roundDown(state.highest) + Block.size, end, state.granted)
+            let piece = [UInt8](repeating: 7, count: Int(next - state.highest))
+            world.data(own, at: state.highest, piece)
+        }
+    }
+
+    @Test func uploadHasItsWholeWindowWhereMemoryIsPlenty() throws {
+        let world = opened(MemoryBudget(bytes: 64 << 20, keepsPlace: true))
+        let limits = GatewayLimits()
+        #expect(try credit(world) == limits.upstreamUntaken)
+        try send(world, 16 << 20)
+        #expect(try credit(world) >= limits.upstreamPerStream * 3 / 4)
+        world.backendsRead = false
+        try send(world, 64 << 20)
+        #expect(try here(world) <= limits.upstreamPerStream)
+        #expect(try here(world) >= limits.upstreamPerStream * 3 / 4)
+    }
+
+    @Test func uploadObeysTheServicesWindow() throws {
+        var limits = GatewayLimits()
+        limits.upstreamPerStream = 1 << 20
+        let world = opened(MemoryBudget(bytes: 64 << 20, keepsPlace: true), limits: limits)
+        try send(world, 8 << 20)
+        world.backendsRead = false
+        try send(world, 8 << 20)
+        #expect(try here(world) <= 1 << 20)
+    }
+
+    @Test("Uploads whose backends take nothing hold half of the gateway's memory, beside their first windows")
+    func stalledUploadsShareTheGatewaysMemory() throws {
+        let memory = MemoryBudget(bytes: 8 << 20, keepsPlace: true)
+        let worlds = (0..<40).map { _ in opened(memory) }
+        for world in worlds { world.backendsRead = false }
+        for _ in 0..<4 {
+            for world in worlds { try send(world, 4 << 20) }
+        }
+        let together = try worlds.reduce(0) { $0 + (try here($1)) }
+        #expect(together >= 4 << 20)
+        // Credit that was given before others came is used as well.
+        #expect(together <= memory.promised + 40 * Self.first)
+        #expect(memory.promised <= MemoryBudget.overcommitment * (8 << 20))
+        // What is still given is the first window.
+        let late = opened(memory)
+        late.backendsRead = false
+        try send(late, 4 << 20)
+        #expect(try here(late) <= 2 * Self.first)
+    }
+
+    @Test func stalledUploadsLeaveBackendsHalfOfTheMemory() throws {
+        let memory = MemoryBudget(bytes: 8 << 20, keepsPlace: true)
+        let stalled = (0..<16).map { _ in opened(memory) }
+        for world in stalled {
+            world.backendsRead = false
+            try send(world, 8 << 20)
+        }
+        let other = opened(memory)
+        other.receive(Self.own, .window(read: 0, maximum: 1 << 40))
+        // Of 18 by head and 17 that want.
+        #expect(other.give(Self.stream, 8 << 20) >= (8 << 20) / 40)
+        #expect(other.give(Self.stream, 8 << 20) == 0)
+        // Once they are gone, all is there again.
+        for world in stalled { world.receive(Self.own, .reset(errno: 104, offset: 0)) }
+        #expect(memory.promised <= 4 << 20)
+        other.receive(Self.own, .window(read: 1 << 18, maximum: 1 << 40))
+        #expect(other.give(Self.stream, 8 << 20) >= 3 << 20)
+    }
+
+    @Test func stalledBackendLeavesOtherStreamsTheirUploads() throws {
+        let world = opened(MemoryBudget(bytes: 8 << 20, keepsPlace: true))
+        let second = StreamID(2)
+        world.open(channel(4), second)
+        try send(world, 8 << 20)
+        world.backendsRead = false
+        try send(world, 8 << 20)
+        let stalled = try here(world)
+        #expect(stalled >= 1 << 20)
+        world.backendsRead = true
+        for _ in 0..<8 { try send(world, 1 << 20, second) }
+        #expect(try credit(world, second) >= 1 << 19)
+        #expect(world.taken[second]?.count == 8 << 20)
+        #expect(try here(world) == stalled)
+    }
+
+    @Test func creditIsNeverTakenBack() throws {
+        let memory = MemoryBudget(bytes: 8 << 20, keepsPlace: true)
+        let world = opened(memory)
+        try send(world, 8 << 20)
+        let granted = try state(world).granted
+        let others = (0..<16).map { _ in opened(memory) }
+        for other in others {
+            other.backendsRead = false
+            try send(other, 8 << 20)
+        }
+        #expect(try state(world).granted == granted)
+        try send(world, granted - (try state(world).highest))
+        #expect(world.abandoned.isEmpty)
+        #expect(world.taken[Self.stream].map { UInt64($0.count) } == granted)
+    }
+
+    @Test("1,000 idle clients leave an upload its window")
+    func idleClientsLeaveAnUploadItsWindow() throws {
+        let memory = MemoryBudget(bytes: 64 << 20, keepsPlace: true)
+        let idle = (0..<1_000).map { _ in opened(memory) }
+        #expect(memory.promised <= MemoryBudget.overcommitment * (32 << 20))
+        #expect(try credit(idle[999]) == Self.first)
+        let world = opened(memory)
+        try send(world, 16 << 20)
+        #expect(try credit(world) >= 8 << 20)
+    }
+
+    /// One after the other, each at rest before the next comes.
+    @Test func creditOfUploadsAtRestIsBounded() throws {
+        let memory = MemoryBudget(bytes: 1 << 20, keepsPlace: true)
+        var credits: [UInt64] = []
+        var now = Instant(nanoseconds: 1_000_000_000)
+        for _ in 0..<64 {
+            let world = opened(memory)
+            world.now = now
+            try send(world, 4 << 20)
+            credits.append(try credit(world))
+            now = now + .seconds(3)
+        }
+        #expect(credits[0] > 3 << 17)
+        #expect(memory.promised <= MemoryBudget.overcommitment << 20)
+        #expect(credits[16] > Self.first)
+    }
+
+    @Test func uploadThatHasEndedHoldsNothing() throws {
+        let memory = MemoryBudget(bytes: 8 << 20, keepsPlace: true)
+        let world = opened(memory)
+        try send(world, 1 << 20)
+        #expect(memory.promised > 1 << 20)
+        let bytes = [UInt8](repeating: 7, count: 1 << 20)
+        let sum = GatewayChecks.fin(ByteRange(0, 1 << 20)) { Array(bytes[Int($0.start)..<Int($0.end)]) }
+        world.receive(Self.own, .fin(base: 0, final: 1 << 20, sum: sum, closed: false))
+        #expect(world.ends[Self.stream] == [.finished(closed: false)])
+        #expect(memory.promised == 0)
+    }
+}

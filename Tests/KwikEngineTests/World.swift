@@ -25,6 +25,9 @@ final class World {
     /// What is done every 2 ms.
     var onTick: () -> Void = {}
 
+    /// Whether the backend answers; it never reads.
+    var backendAnswers = true
+
     private let listener: Int32
     private let backend: SocketAddress
     private var accepting: Watch?
@@ -100,7 +103,8 @@ final class World {
 
     /// Returns the address at which it listens.
     func addGateway(
-        _ certificate: String, id: String, roles: String, maxRate: String, memory: String = "64 MiB"
+        _ certificate: String, id: String, roles: String, maxRate: String, memory: String = "64 MiB",
+        window: String = "16 MiB"
     ) throws -> String {
         let free = try UDPSocket(binding: #require(SocketAddress(parsing: "127.0.0.1:0"))).localAddress
         try write(
@@ -119,6 +123,7 @@ final class World {
             backend_sees = "gateway"
             roles = [\(roles)]
             tokens = ["secret"]
+            max_window = "\(window)"
             """)
         let configuration = try GatewayConfiguration.load("\(directory)/\(certificate).toml")
         let log = Log(level: .info) { [unowned self] level, message, fields in
@@ -152,6 +157,7 @@ final class World {
         guard let fd = try? UnixSocket.accept(listener) else { return }
         let connection = Answer(fd)
         answers.append(connection)
+        guard backendAnswers else { return }
         connection.watch = try? loop.watch(fd, for: .writable) { [unowned self, unowned connection] _ in
             self.send(on: connection)
         }
@@ -230,6 +236,15 @@ final class World {
         _ = UnixSocket.send(talk, Request(kind: .swapped).encoded, descriptors: [])
         #expect(try turn(until: { (self.engine?.counters.streamsOpened ?? 0) > 0 }))
         return end
+    }
+
+    /// The program writes until it would have to wait.
+    func write() {
+        let bytes = [UInt8](repeating: 7, count: 65_536)
+        while true {
+            let result = unsafe bytes.withUnsafeBytes { unsafe StreamSocket.write(program, $0) }
+            guard case .count = result else { return }
+        }
     }
 
     private func readMore() {

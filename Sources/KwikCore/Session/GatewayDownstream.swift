@@ -21,11 +21,18 @@ extension GatewaySession {
         return min(stream.window.maximum, stream.window.read + window)
     }
 
-    private func weigh(_ stream: GatewayStream) {
+    /// What the stream holds has changed, or what its client may send.
+    func weigh(_ stream: GatewayStream) {
+        if stream.isReleased { return }
         let produced = stream.window.produced
-        let read = stream.window.read
-        memory.tell(&stream.demand, produced: produced, read: read, now: now)
-        memory.hold(produced - min(read, produced), &stream.demand)
+        let down = produced - min(stream.window.read, produced)
+        let up = stream.reassembler.highest - stream.reassembler.read
+        // It has one share, for the direction that needs more.
+        let read = stream.window.read + stream.reassembler.read
+        memory.tell(&stream.demand, produced: read + max(down, up), read: read, now: now)
+        let credit = stream.upstreamCredit
+        memory.hold(
+            down: down, up: up, promised: credit - min(limits.firstWindow, credit), &stream.demand)
     }
 
     /// So many bytes were read into what `room` showed, or dropped if it said so.

@@ -31,16 +31,14 @@ public struct GatewayLimits: Sendable {
     public var firstWindow: UInt64 = 65_536
     /// Backend bytes held per stream beyond what the client has read.
     public var windowPerStream: UInt64 = 16_777_216
-    /// The same for all streams of the session together, and less where its process's `MemoryBudget` is
-    /// shared; each has at least `firstWindow`.
+    /// The same for all streams of the session together, either way, and less where its process's
+    /// `MemoryBudget` is shared; each has at least `firstWindow`.
     public var windowPerSession: UInt64 = 67_108_864
     /// Client bytes held per stream that the backend has yet to take.
     public var upstreamPerStream: UInt64 = 16_777_216
     /// The same until the backend has taken half as many: as TCP's receive window grows by what is read, so
     /// that a program cannot write far more to one that does not read.
     public var upstreamUntaken: UInt64 = 4_194_304
-    /// The same for all streams of the session together; each has at least `firstWindow`.
-    public var upstreamPerSession: UInt64 = 67_108_864
     /// Backend bytes that a replica reads and drops per stream to follow the client.
     public var discardBudget: UInt64 = 268_435_456
 

@@ -39,9 +39,10 @@ extension GatewaySession {
         }
         let before = stream.reassembler.front
         let added = stream.reassembler.commit(ByteRange(piece.header.offset, piece.at))
+        weigh(stream)
         guard stream.reassembler.front > before else { return added }
         if stream.next >= stream.window.produced { stream.answer = stream.next }
-        if stream.isDeaf { stream.reassembler.consume(stream.reassembler.unread) }
+        if stream.isDeaf { takeAll(of: stream) }
         tellDelivery(stream)
         updateWindow(stream)
         checkUpstreamEnd(stream)
@@ -69,6 +70,7 @@ extension GatewaySession {
 
     func backendTook(_ count: Int, of stream: GatewayStream) {
         stream.reassembler.consume(UInt64(count))
+        weigh(stream)
         updateWindow(stream)
         checkUpstreamEnd(stream)
     }
@@ -76,15 +78,20 @@ extension GatewaySession {
     /// What comes is dropped, and credit still granted.
     func deafen(_ stream: GatewayStream) {
         stream.isDeaf = true
-        stream.reassembler.consume(stream.reassembler.unread)
+        takeAll(of: stream)
         updateWindow(stream)
         checkUpstreamEnd(stream)
+    }
+
+    private func takeAll(of stream: GatewayStream) {
+        stream.reassembler.consume(stream.reassembler.unread)
+        weigh(stream)
     }
 
     // MARK: Credit
 
     private func upstreamShare(_ stream: GatewayStream) -> UInt64 {
-        let share = limits.upstreamPerSession / UInt64(max(streams.count, 1))
+        let share = memory.credit(of: stream.demand, most: limits.windowPerSession, now: now)
         let proven = max(limits.upstreamUntaken, 2 * stream.reassembler.read)
         return min(
             limits.upstreamPerStream, max(share, limits.firstWindow), proven, stream.sendBuffer ?? .max)
@@ -111,6 +118,7 @@ extension GatewaySession {
         guard let main = stream.main, stream.isConnected else { return }
         let maximum = stream.reassembler.read + upstreamShare(stream)
         stream.granted = max(stream.granted, maximum)
+        weigh(stream)
         stream.announced = stream.reassembler.front
         // Less than was granted takes nothing back; the client learns by it what the backend has taken. What
         // is here may be more than a buffer that the program has made smaller since.
@@ -141,6 +149,7 @@ extension GatewaySession {
             return
         case .resetting, .done: return
         }
+        weigh(stream)
         checkUpstreamEnd(stream)
     }
 
@@ -173,6 +182,7 @@ extension GatewaySession {
         case .verified(let final, let closed):
             guard stream.isConnected, stream.reassembler.read == final else { return }
             stream.upstream = .done(final: final, closed: closed)
+            weigh(stream)
             out.append(.endLocal(stream.id, .finished(closed: closed)))
             if closed { clientClosed(stream) }
             settle(stream)
@@ -202,6 +212,13 @@ extension GatewayStream {
         case .done(let final, _): final
         case .open, .resetting: nil
         }
+    }
+
+    /// How far the client may still send beyond what was taken.
+    var upstreamCredit: UInt64 {
+        if case .done = upstream { return 0 }
+        let end = finalUpstream ?? granted
+        return end - min(reassembler.read, end)
     }
 
     /// Whether the client has said no end yet.

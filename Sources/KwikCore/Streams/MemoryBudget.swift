@@ -4,8 +4,11 @@
 public final class MemoryBudget {
     public let bytes: UInt64
     var sessions = Sharers()
-    /// What gateways' streams hold at this moment.
-    var held: UInt64 = 0
+    /// What gateways' streams hold at this moment: of their backends' bytes, and of their clients'.
+    fileprivate var down: UInt64 = 0
+    fileprivate var up: UInt64 = 0
+    /// How far gateways' clients may send beyond what was taken, and beyond their first windows.
+    fileprivate(set) var promised: UInt64 = 0
 
     /// - Parameter keepsPlace: one session's part is left for the next that comes, so that no one takes all
     /// of it: where sessions are other people's.
@@ -15,8 +18,20 @@ public final class MemoryBudget {
         if keepsPlace { sessions.enter(&next) }
     }
 
-    /// What nobody holds.
-    var free: UInt64 { bytes - min(held, bytes) }
+    /// Credit can't be taken back, and most of it is never used at once: so many times the whole is given.
+    static let overcommitment: UInt64 = 4
+    /// The part of what is left of that which one stream has at most: those that come last, when others keep
+    /// credit that they do not use, still find some. Half of it is for those that want.
+    static let largestPromise: UInt64 = 8
+
+    /// What nobody holds. Clients' bytes count for half of the whole at most: backends that take nothing do
+    /// not keep others from giving.
+    fileprivate var free: UInt64 { bytes - min(down + min(up, bytes / 2), bytes) }
+    fileprivate var freeForClients: UInt64 { min(free, bytes / 2 - min(up, bytes / 2)) }
+    fileprivate func unpromised(wants: Bool) -> UInt64 {
+        let most = bytes * Self.overcommitment / (wants ? 1 : 2)
+        return most - min(promised, most)
+    }
 }
 
 /// One session's part of its process's memory, and how its streams share it.
@@ -34,7 +49,7 @@ struct SessionMemory {
     }
 
     mutating func leave(_ demand: inout StreamDemand) {
-        hold(0, &demand)
+        hold(down: 0, up: 0, promised: 0, &demand)
         streams.leave(&demand.mark)
         if streams.count == 0 {
             process?.sessions.leave(&mark)
@@ -53,20 +68,40 @@ struct SessionMemory {
         process?.sessions.tell(&mark, holds: streams.isHolding, moves: moves)
     }
 
-    /// The stream holds so many bytes now: all that do hold no more than there is.
-    mutating func hold(_ bytes: UInt64, _ demand: inout StreamDemand) {
+    /// A gateway's stream holds so many bytes each way now, and its client may send on: all that do hold no
+    /// more than there is.
+    mutating func hold(down: UInt64, up: UInt64, promised: UInt64, _ demand: inout StreamDemand) {
         guard let process else { return }
-        process.held = process.held - demand.held + bytes
-        demand.held = bytes
+        process.down = process.down - demand.down + down
+        process.up = process.up - demand.up + up
+        process.promised = process.promised - demand.promised + promised
+        demand.down = down
+        demand.up = up
+        demand.promised = promised
     }
 
     /// The stream's share, in bytes, where the session may have `most` at most.
     mutating func share(of demand: StreamDemand, most: UInt64, now: Instant) -> UInt64 {
+        let share = wholeShare(of: demand, most: most, now: now)
+        guard let process else { return share }
+        return min(share, demand.down + process.free)
+    }
+
+    private mutating func wholeShare(of demand: StreamDemand, most: UInt64, now: Instant) -> UInt64 {
         streams.roll(to: now)
-        process?.sessions.roll(to: now)
         guard let process else { return streams.share(of: most, for: demand.mark) }
+        process.sessions.roll(to: now)
         let part = process.sessions.share(of: process.bytes, for: mark)
-        return min(streams.share(of: min(part, most), for: demand.mark), demand.held + process.free)
+        return streams.share(of: min(part, most), for: demand.mark)
+    }
+
+    /// How far the stream's client may be let send beyond what was taken, by the same share.
+    mutating func credit(of demand: StreamDemand, most: UInt64, now: Instant) -> UInt64 {
+        let share = wholeShare(of: demand, most: most, now: now)
+        guard let process else { return share }
+        let left = process.unpromised(wants: streams.wants(demand.mark))
+        let promise = (demand.promised + left) / MemoryBudget.largestPromise
+        return min(share, demand.up + process.freeForClients, promise)
     }
 }
 
@@ -78,7 +113,9 @@ struct StreamDemand {
     static let least = Tuning.windowStep
 
     fileprivate var mark = Sharers.Mark()
-    fileprivate var held: UInt64 = 0
+    fileprivate var down: UInt64 = 0
+    fileprivate var up: UInt64 = 0
+    fileprivate var promised: UInt64 = 0
     private var period: UInt64 = 0
     /// Where the reader was when the period began, and is.
     private var before: UInt64 = 0
@@ -104,8 +141,8 @@ struct StreamDemand {
 /// A share is what may be granted now. A window that was granted when fewer wanted is not taken back, it
 /// shrinks as its reader goes on: w streams that come to want one after the other and never read have at most
 /// half of it times (1 + 1/2 + ... + 1/w), beside what is theirs by head. A client's stream that wants no
-/// more keeps its credit, and counts again as soon as it is used. A gateway, which grants nothing, reads no
-/// more than there is: see `SessionMemory.hold`.
+/// more keeps its credit, and counts again as soon as it is used. A gateway reads no more of its backends
+/// than there is, and counts what credit it has given: see `SessionMemory.hold`.
 struct Sharers {
     /// One of them, kept by itself.
     struct Mark {
@@ -175,9 +212,12 @@ struct Sharers {
         }
     }
 
+    func wants(_ mark: Mark) -> Bool {
+        mark.holds || mark.wanted.map { $0 + 1 >= period } ?? false
+    }
+
     func share(of bytes: UInt64, for mark: Mark) -> UInt64 {
-        let wants = mark.holds || mark.wanted.map { $0 + 1 >= period } ?? false
-        return Self.share(of: bytes, among: count, wanting: holding + lately + before, wants: wants)
+        Self.share(of: bytes, among: count, wanting: holding + lately + before, wants: wants(mark))
     }
 
     static func share(of bytes: UInt64, among count: Int, wanting: Int, wants: Bool) -> UInt64 {
