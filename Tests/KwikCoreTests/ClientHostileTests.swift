@@ -233,6 +233,23 @@ private let far = WireLimit.maximumOffset
         #expect(world.session.foreignChannels.isEmpty && world.session.channels.isEmpty)
     }
 
+    @Test("A channel on which no whole preface comes makes room for others after a while")
+    func prefaceNotCompleted() throws {
+        let scene = try ClientScene.connected()
+        let world = scene.world
+        world.receive(channel(1), [0x4B])
+        world.receive(channel(1), [4])
+        let due = world.now + ClientLimit.prefaceTime
+        #expect(world.session.deadline.map { $0 <= due } ?? false)
+        world.tick(after: ClientLimit.prefaceTime - .milliseconds(1))
+        #expect(world.session.foreignChannels == [channel(1)])
+        world.tick(after: .milliseconds(1))
+        #expect(world.session.foreignChannels.isEmpty)
+        #expect(world.abandoned == [channel(1): .protocolViolation])
+        #expect(world.events.contains(.malformed(channel(1), .truncated)))
+        #expect(try scene.state.own == scene.own)
+    }
+
     @Test("Words for channels, streams and paths that are not there are lost")
     func unknown() throws {
         let scene = try ClientScene.connected()

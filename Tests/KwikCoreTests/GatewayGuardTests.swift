@@ -145,6 +145,58 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         #expect(world.abandoned[main] == .protocolViolation)
     }
 
+    @Test func slowPathsWaitNoLongerThanTenSeconds() {
+        let world = GatewayWorld()
+        world.up()
+        let sample = PathSample(
+            srtt: .seconds(3_600), rttVariation: .zero, probeTimeout: .zero, congestionWindow: 1,
+            inFlight: 0, received: 0)
+        world.handle(.sample(PathID(1), sample))
+        world.preface(main, one, leaseOfTwo)
+        world.tick(after: .milliseconds(9_999))
+        #expect(world.abandoned.isEmpty)
+        world.tick(after: .milliseconds(1))
+        #expect(world.abandoned[main] == .protocolViolation)
+    }
+
+    @Test func prefaceThatIsNotCompletedEndsItsChannel() {
+        let world = opened()
+        let limits = GatewayLimits()
+        world.receive(channel(8), [0x4B])
+        world.tick(after: .seconds(1))
+        world.receive(channel(12), [0x4B])
+        #expect(world.session.deadline == world.now + limits.prefaceTime - .seconds(1))
+        // More of it is no more time, but all of it is.
+        world.receive(channel(16), [0x4B])
+        world.receive(channel(16), [1, 0, 0, 0])
+        world.receive(channel(8), [3])
+        world.tick(after: limits.prefaceTime - .seconds(1))
+        #expect(world.abandoned == [channel(8): .protocolViolation])
+        #expect(world.events.last == .malformed(channel(8), .truncated))
+        world.tick(after: .seconds(1))
+        #expect(world.abandoned == [channel(8): .protocolViolation, channel(12): .protocolViolation])
+        #expect(world.session.deadline == nil)
+        world.data(main, at: 0, [1])
+        #expect(world.taken[one] == [1])
+    }
+
+    @Test func prefacesThatAreNotCompletedAreBounded() {
+        var limits = GatewayLimits()
+        limits.prefacesPerPath = 2
+        let world = opened(limits)
+        for number in 2...4 as ClosedRange<Int64> { world.receive(channel(number * 4), [0x4B]) }
+        #expect(world.abandoned == [channel(16): .resourceLimit])
+        // Those that are gone make room.
+        world.handle(.channelReset(channel(8), code: 0))
+        world.handle(.channelClosed(channel(12)))
+        for number in 5...7 as ClosedRange<Int64> { world.receive(channel(number * 4), [0x4B]) }
+        #expect(world.abandoned == [channel(16): .resourceLimit, channel(28): .resourceLimit])
+        world.handle(.pathDown(PathID(1)))
+        world.up()
+        world.receive(channel(400), [0x4B])
+        #expect(world.abandoned[channel(400)] == nil)
+    }
+
     @Test func waitersAndTheirBytesAreBounded() {
         let world = GatewayWorld()
         world.up()

@@ -98,7 +98,7 @@ extension ClientSession {
     func lookInto(_ copy: BlockCopy, from index: Int, of stream: ClientStream, now: Instant) -> Bool {
         let part = stream.parts[index]
         if let own = stream.own, part.anchor.mayAsk, copy.filled == Block.size {
-            let wait = max(Tuning.sumWait, (path(own.path)?.sample.srtt ?? .zero) * 3)
+            let wait = Tuning.wait(least: Tuning.sumWait, srtt: path(own.path)?.sample.srtt)
             stream.parts[index].anchor.ask(copy, until: now + wait)
             send(.sumRequest(firstBlock: copy.block, count: 1), on: own)
         }

@@ -12,7 +12,7 @@ final class ClientChannel {
         /// Role 3.
         case lease
         /// Opened by the server; its preface has not come.
-        case foreign
+        case foreign(until: Instant)
         /// Role 5: its public stream, which nobody has taken yet.
         case offer
         /// Role 4 for a range that nobody has given to the server, yet: held until then.

@@ -69,7 +69,7 @@ extension ClientSession {
         case .serverStream: offer(preface.stream, on: channel)
         case .contribution(let offset, let length):
             channel.stream = preface.stream
-            let wait = max(Tuning.unknownWait, (path(channel.id.path)?.sample.srtt ?? .zero) * 3)
+            let wait = Tuning.wait(least: Tuning.unknownWait, srtt: path(channel.id.path)?.sample.srtt)
             let range = ByteRange(offset, offset + length)
             channel.use = .waiting(range, until: now + wait)
             foreignChannels.remove(channel.id)
@@ -188,6 +188,13 @@ extension ClientSession {
     }
 
     func expireWaiting(now: Instant) {
+        for id in foreignChannels.sorted() {
+            guard let channel = channels[id], case .foreign(let until) = channel.use, now >= until else {
+                continue
+            }
+            event(.malformed(id, .truncated))
+            endChannel(channel, .protocolViolation)
+        }
         for channel in waiting {
             guard case .waiting(let range, let until) = channel.use, now >= until else { continue }
             refuse(channel, range, .refusedByPolicy)

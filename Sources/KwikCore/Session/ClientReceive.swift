@@ -2,7 +2,7 @@
 
 extension ClientSession {
     func received(_ id: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool, now: Instant) {
-        guard let channel = channels[id] ?? foreignChannel(id) else { return }
+        guard let channel = channels[id] ?? foreignChannel(id, now: now) else { return }
         if case .waiting = channel.use {
             unsafe hold(bytes, finished: finished, on: channel)
             return
@@ -45,13 +45,14 @@ extension ClientSession {
 
     // MARK: Channels that a server opened
 
-    private func foreignChannel(_ id: ChannelID) -> ClientChannel? {
+    private func foreignChannel(_ id: ChannelID, now: Instant) -> ClientChannel? {
         guard id.number & 1 == 1, let path = path(id.path), path.isNew(id) else { return nil }
         guard foreignChannels.count < ClientLimit.foreignChannels else {
             out.append(.abandon(id, .resourceLimit))
             return nil
         }
-        let channel = ClientChannel(id: id, server: path.server, stream: StreamID(0), use: .foreign)
+        let use = ClientChannel.Use.foreign(until: now + ClientLimit.prefaceTime)
+        let channel = ClientChannel(id: id, server: path.server, stream: StreamID(0), use: use)
         channels[id] = channel
         foreignChannels.insert(id)
         return channel

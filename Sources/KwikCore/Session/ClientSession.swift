@@ -131,6 +131,9 @@ public final class ClientSession {
         for channel in waiting {
             if case .waiting(_, let until) = channel.use { earliest = min(earliest, until) }
         }
+        for id in foreignChannels {
+            if case .foreign(let until)? = channels[id]?.use { earliest = min(earliest, until) }
+        }
         for stream in awake {
             if case .lingering(let until) = stream.phase { earliest = min(earliest, until) }
             if let until = stream.closing, case .open = stream.phase { earliest = min(earliest, until) }

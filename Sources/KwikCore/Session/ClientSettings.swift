@@ -40,8 +40,9 @@ enum ClientLimit {
     static let upstream: UInt64 = 16 << 20
     /// CARVEs without an answer, per stream.
     static let carvesPending = 256
-    /// Channels that servers opened and whose prefaces have not come.
+    /// Channels that servers opened and whose prefaces have not come, and how long they have for that.
     static let foreignChannels = 256
+    static let prefaceTime = Interval.seconds(30)
     /// Contributions per path that wait for the delegation they refer to, and their bytes in all.
     static let waiting = 64
     static let waitingBytes = 4 << 20

@@ -28,6 +28,8 @@ final class GatewayChannel {
     let id: ChannelID
     var use = Use.preface
     var reader: ChannelReader
+    /// When a preface that has begun must be whole.
+    var prefaceDue = Instant.never
     var piece: Piece?
     /// A compressed one, until it is whole.
     var compressed: CompressedPiece?
@@ -93,6 +95,8 @@ final class GatewayPath {
     /// When a packet came last, or it came up.
     var heardAt: Instant
     var channels: [Int64: GatewayChannel] = [:]
+    /// Channels whose prefaces have begun and are not whole, oldest first.
+    var nameless: [GatewayChannel] = []
     /// Channels that wait for their stream.
     var waiting = 0
     /// Parts that may have something to send; `turn` is the one whose turn it is.

@@ -21,7 +21,30 @@ extension GatewaySession {
     func received(_ id: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
         guard let path = paths[id.path], let channel = admit(id, on: path) else { return }
         unsafe feed(channel, bytes, finished: finished)
+        if case .preface = channel.use { awaitPreface(of: channel, on: path) }
         wakeWaiting()
+    }
+
+    /// Its first bytes came, and are less than a preface.
+    private func awaitPreface(of channel: GatewayChannel, on path: GatewayPath) {
+        guard channel.prefaceDue == .never else { return }
+        guard path.nameless.count < limits.prefacesPerPath else {
+            fault(channel, .tooMany)
+            return
+        }
+        channel.prefaceDue = now + limits.prefaceTime
+        path.nameless.append(channel)
+    }
+
+    private func stopAwaitingPreface(of channel: GatewayChannel) {
+        guard channel.prefaceDue != .never else { return }
+        channel.prefaceDue = .never
+        paths[channel.id.path]?.nameless.removeAll { $0 === channel }
+    }
+
+    func expirePrefaces() {
+        let due = paths.values.flatMap(\.nameless).filter { now >= $0.prefaceDue }
+        for channel in due.sorted(by: { $0.id < $1.id }) { fault(channel, .malformed(.truncated)) }
     }
 
     private func admit(_ id: ChannelID, on path: GatewayPath) -> GatewayChannel? {
@@ -144,6 +167,7 @@ extension GatewaySession {
     // MARK: Prefaces
 
     private func begin(_ preface: Preface, on channel: GatewayChannel) throws(ChannelFault) {
+        stopAwaitingPreface(of: channel)
         switch preface.role {
         case .stream:
             guard roles.contains(.origin) else { throw .refused }
@@ -191,7 +215,7 @@ extension GatewaySession {
     }
 
     func unknownWait(_ path: GatewayPath?) -> Interval {
-        max(limits.unknownStreamWait, (path?.sample?.srtt ?? .zero) * 3)
+        Tuning.wait(least: limits.unknownStreamWait, srtt: path?.sample?.srtt)
     }
 
     private func hold(_ bytes: UnsafeRawBufferPointer, on channel: GatewayChannel) throws(ChannelFault) {
@@ -324,7 +348,8 @@ extension GatewaySession {
     /// What the channel was to others.
     private func dropped(_ channel: GatewayChannel, _ use: GatewayChannel.Use, grace: Interval) {
         switch use {
-        case .preface, .ignored: break
+        case .ignored: break
+        case .preface: stopAwaitingPreface(of: channel)
         case .waiting: stopWaiting(channel)
         case .lease(let lease): drop(lease)
         case .contribution(let contribution):

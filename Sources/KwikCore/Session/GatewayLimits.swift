@@ -17,11 +17,15 @@ public struct GatewayLimits: Sendable {
     public var contributions = 256
     public var delegations = 256
 
+    /// Channels per path whose prefaces are not whole, and how long they have for that: what was lost comes
+    /// again sooner, or its path has failed.
+    public var prefacesPerPath = 1_024
+    public var prefaceTime = Interval.seconds(30)
     /// Channels per path that wait for their stream to become known (protocol.md §3).
     public var waitingPerPath = 64
     /// Bytes held for a channel that waits.
     public var waitingBytes = 65_536
-    /// The least time that a channel waits; three round trips where that is more.
+    /// The least time that a channel waits; three round trips where that is more, up to `Tuning.longestWait`.
     public var unknownStreamWait = Interval.seconds(1)
     /// How long the ids of closed streams are remembered, and how many.
     public var closedStreamMemory = Interval.seconds(10)

@@ -116,6 +116,7 @@ public final class GatewaySession {
         for channel in waiting {
             if case .waiting(_, let until) = channel.use { earliest = min(earliest, until) }
         }
+        for path in paths.values { earliest = min(earliest, path.nameless.first?.prefaceDue ?? .never) }
         for stream in ending { earliest = min(earliest, stream.giveUpAt ?? .never) }
         for stream in offering { earliest = min(earliest, stream.offerDue) }
         if let first = delayed.first { earliest = min(earliest, first.due) }
@@ -134,6 +135,7 @@ public final class GatewaySession {
             event(.unknownStream(channel.id, preface.stream))
             abandon(channel, .protocolViolation)
         }
+        expirePrefaces()
         for stream in ending where now >= stream.giveUpAt ?? .never { giveUp(stream) }
         offerAgain()
         let due = delayed.prefix { now >= $0.due }
