@@ -250,6 +250,28 @@ private let far = WireLimit.maximumOffset
         #expect(try scene.state.own == scene.own)
     }
 
+    @Test("Frames that a server does not complete are so many at most, and end none of another's channels")
+    func framesNotCompleted() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        let mirror = try #require(world.session.path(ClientWorld.mirrorPath))
+        let primary = try #require(world.session.path(ClientWorld.path))
+        let part = try #require(scene.state.parts.first)
+        // A TAG of 64 KiB, but for its last byte.
+        let frame: [UInt8] = [8, 0x80, 0, 0xFF, 0xFF] + [UInt8](repeating: 0, count: 65_534)
+        world.receive(part.channel, frame)
+        #expect(mirror.unfinished.bytes == 65_534)
+        #expect(primary.unfinished.bytes == 0)
+        #expect(world.abandoned[part.channel] == nil)
+        let others = UnfinishedFrame(of: mirror.unfinished)
+        others.has(ClientLimit.unfinishedFrames)
+        world.receive(scene.own, [8, 0x80, 0, 0xFF, 0xFF, 0])
+        #expect(world.abandoned[scene.own] == nil)
+        world.receive(part.channel, [0])
+        #expect(world.abandoned[part.channel] != nil)
+        #expect(mirror.unfinished.bytes == ClientLimit.unfinishedFrames)
+    }
+
     @Test("Words for channels, streams and paths that are not there are lost")
     func unknown() throws {
         let scene = try ClientScene.connected()

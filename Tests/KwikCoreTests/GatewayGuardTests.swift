@@ -1,5 +1,6 @@
-import KwikCore
 import Testing
+
+@testable import KwikCore
 
 private let one = StreamID(0)
 private let main = channel(4)
@@ -195,6 +196,37 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         world.up()
         world.receive(channel(400), [0x4B])
         #expect(world.abandoned[channel(400)] == nil)
+    }
+
+    @Test func framesThatAreNotCompletedAreBounded() {
+        var limits = GatewayLimits()
+        limits.unfinishedFrames = 1_000
+        let world = opened(limits)
+        let side = channel(8)
+        world.preface(side, one, .attach(epoch: 0, received: 0))
+        // OPTIONs of 512 bytes.
+        let body = [UInt8](repeating: 0, count: 499)
+        let head: [UInt8] = [11, 0x42, 0x00]
+        world.receive(main, head)
+        world.receive(main, body)
+        world.receive(side, head)
+        world.receive(side, body)
+        #expect(world.abandoned.isEmpty)
+        world.receive(side, [0, 0, 0])
+        #expect(world.abandoned == [side: .resourceLimit])
+        // Its bytes count no more, nor do those of a channel that is gone or a frame that is whole.
+        let third = channel(12)
+        world.preface(third, one, .attach(epoch: 0, received: 0))
+        world.receive(third, head)
+        world.receive(third, body)
+        world.handle(.channelClosed(third))
+        let fourth = channel(16)
+        world.preface(fourth, one, .attach(epoch: 0, received: 0))
+        world.receive(fourth, head + body)
+        #expect(world.abandoned == [side: .resourceLimit])
+        #expect(world.session.unfinished.bytes == 998)
+        world.handle(.pathDown(PathID(1)))
+        #expect(world.session.unfinished.bytes == 0)
     }
 
     @Test func waitersAndTheirBytesAreBounded() {

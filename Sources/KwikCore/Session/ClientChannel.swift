@@ -26,6 +26,8 @@ final class ClientChannel {
     var stream: StreamID
     var use: Use
     var reader: ChannelReader
+    /// Of its path's, while one is coming in.
+    var unfinished: UnfinishedFrame?
     /// The DATA frame that is coming in.
     var piece: Piece?
     /// A compressed one, until it is whole.

@@ -20,6 +20,7 @@ final class ClientPath {
     var received: UInt64 = 0
     /// Channels to abandon once it answers again.
     var unsaid: [(channel: ChannelID, code: ErrorCode)] = []
+    let unfinished = UnfinishedFrames()
     /// Streams whose own channel is on it.
     var ownStreams = 0
     var sent: UInt64 = 0

@@ -33,6 +33,10 @@ extension ClientSession {
                 }
                 if channels[id] == nil { return }
             }
+            guard holdsFrame(channel) else {
+                fail(channel, .resourceLimit, now: now)
+                return
+            }
             if finished {
                 try channel.reader.finish()
                 channelFinished(channel, now: now)
@@ -41,6 +45,21 @@ extension ClientSession {
             event(.malformed(id, error))
             fail(channel, .protocolViolation, now: now)
         }
+    }
+
+    /// The channel's input may have ended within a frame. False: there are too many such.
+    private func holdsFrame(_ channel: ClientChannel) -> Bool {
+        let count = channel.reader.held
+        if count == 0 {
+            channel.unfinished = nil
+            return true
+        }
+        // Not of the session: one server's shall not end another's.
+        guard let all = path(channel.id.path)?.unfinished else { return true }
+        let part = channel.unfinished ?? UnfinishedFrame(of: all)
+        channel.unfinished = part
+        part.has(count)
+        return all.bytes <= ClientLimit.unfinishedFrames
     }
 
     // MARK: Channels that a server opened

@@ -43,6 +43,8 @@ enum ClientLimit {
     /// Channels that servers opened and whose prefaces have not come, and how long they have for that.
     static let foreignChannels = 256
     static let prefaceTime = Interval.seconds(30)
+    /// Bytes held of frames that are not whole, on all channels of a path: a TAG has up to 16 KiB.
+    static let unfinishedFrames = 8 << 20
     /// Contributions per path that wait for the delegation they refer to, and their bytes in all.
     static let waiting = 64
     static let waitingBytes = 4 << 20

@@ -28,6 +28,8 @@ final class GatewayChannel {
     let id: ChannelID
     var use = Use.preface
     var reader: ChannelReader
+    /// Of the session's, while one is coming in.
+    var unfinished: UnfinishedFrame?
     /// When a preface that has begun must be whole.
     var prefaceDue = Instant.never
     var piece: Piece?

@@ -75,10 +75,24 @@ extension GatewaySession {
                 guard let item = try unsafe next(channel, bytes, from: &position) else { break }
                 try unsafe take(item, of: bytes, on: channel)
             }
+            try holdFrame(channel)
             if finished { try ended(channel) }
         } catch {
             fault(channel, error)
         }
+    }
+
+    /// The channel's input may have ended within a frame.
+    private func holdFrame(_ channel: GatewayChannel) throws(ChannelFault) {
+        let count = channel.reader.held
+        if count == 0 {
+            channel.unfinished = nil
+            return
+        }
+        let part = channel.unfinished ?? UnfinishedFrame(of: unfinished)
+        channel.unfinished = part
+        part.has(count)
+        guard unfinished.bytes <= limits.unfinishedFrames else { throw .tooMany }
     }
 
     private func next(

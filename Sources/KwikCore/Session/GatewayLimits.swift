@@ -21,6 +21,9 @@ public struct GatewayLimits: Sendable {
     /// again sooner, or its path has failed.
     public var prefacesPerPath = 1_024
     public var prefaceTime = Interval.seconds(30)
+    /// Bytes held of frames that are not whole, on all channels of the session: nearly all that clients send
+    /// have less than 100 bytes.
+    public var unfinishedFrames = 4_194_304
     /// Channels per path that wait for their stream to become known (protocol.md §3).
     public var waitingPerPath = 64
     /// Bytes held for a channel that waits.

@@ -41,6 +41,7 @@ public final class GatewaySession {
     /// Whether some stream of the session has, or had, this server for its primary.
     var isPrimary = false
     var sums = SumAllowance()
+    let unfinished = UnfinishedFrames()
     /// The next stream that this server opens.
     var nextOwnStream: UInt64 = 1
     /// When the session expires, while it has no path.
@@ -166,6 +167,8 @@ public final class GatewaySession {
     func abandon(_ channel: GatewayChannel, _ code: ErrorCode) {
         channel.use = .ignored
         channel.isFinished = true
+        channel.reader = ChannelReader(expectsPreface: false)
+        channel.unfinished = nil
         channel.piece = nil
         channel.compressed = nil
         channel.held = []

@@ -43,6 +43,9 @@ public struct ChannelReader {
     private var headCount = 0
     private var body: [UInt8] = []
 
+    /// Bytes held of a frame that is not whole.
+    public var held: Int { body.count }
+
     /// - Parameter expectsPreface: whether the peer opened the channel.
     public init(expectsPreface: Bool) {
         awaitsPreface = expectsPreface
