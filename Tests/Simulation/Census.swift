@@ -11,6 +11,7 @@ public enum Census {
             "roles",
             [
                 "role-0", "role-1", "role-1-side", "role-2", "role-3", "role-3-carving", "role-4", "role-5",
+                "overtaken", "false-sum",
             ]
         ),
         (

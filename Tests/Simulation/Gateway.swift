@@ -6,6 +6,8 @@ final class Gateway: Node {
     let session: GatewaySession
     /// All that each stream's backend gave, where servers contribute.
     private(set) var history: [StreamID: [UInt8]] = [:]
+    /// Blocks that it has contributed with sums that are not theirs.
+    let falsehoods = Falsehoods()
     /// Programs of this server's, by the streams that they opened.
     var own: [StreamID: Program] = [:]
     /// The session was forgotten: a hello gets a new one.
@@ -20,7 +22,7 @@ final class Gateway: Node {
         self.server = server
         self.onEvent = onEvent
         session = unsafe GatewaySession(
-            roles: server.roles, integrity: SimIntegrity.make(), memory: server.memory,
+            roles: server.roles, integrity: SimIntegrity.make(falsehoods), memory: server.memory,
             codec: server.compresses ? SimCodec.make() : nil, tagger: tagger, limits: server.limits)
         super.init(world, name: "gateway \(server.id.value)")
     }

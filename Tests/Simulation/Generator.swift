@@ -8,6 +8,8 @@ extension Scenario {
         if chance.chance(0.04) { return liar(seed: seed) }
         var apart = Chance(seed: seed, purpose: "apart")
         if apart.chance(0.03) { return succession(seed: seed) }
+        var overtakes = Chance(seed: seed, purpose: "overtakes")
+        if overtakes.chance(0.01) { return overtaking(seed: seed) }
         if let shifted = shifted(seed: seed) { return shifted }
         if let shared = sharedQueue(seed: seed) { return shared }
         var quorum = Chance(seed: seed, purpose: "quorum")

@@ -77,6 +77,28 @@ extension Scenario {
         healAt = max(healAt, .seconds(10))
     }
 
+    /// A replica so far and fast that the leases which go out with its stream's beginning fill more than a
+    /// datagram, the first of which is lost or late now and then.
+    static func overtaking(seed: UInt64) -> Scenario {
+        var chance = Chance(seed: seed, purpose: "overtaking")
+        let near = LinkTraits.of(megabits: chance.number(5...15), roundTrip: 40)
+        var routes = [RoutePlan(server: 0, near)]
+        for server in 1...2 {
+            let far = LinkTraits.of(megabits: 100, roundTrip: chance.number(100...200))
+            var route = RoutePlan(server: server, far)
+            route.up.loss = 0.1
+            route.up.reordering = 0.1
+            routes.append(route)
+        }
+        let workloads = (0..<8).map { index in
+            let exchange = Exchange(.get, size: 3_000_000, seed: chance.next() >> 8)
+            return Workload(start: .milliseconds(900 + Int64(index) * 400), exchanges: [exchange])
+        }
+        let servers = [ServerPlan(roles: [.origin, .replica])]
+            + Array(repeating: ServerPlan(roles: [.replica]), count: 2)
+        return Scenario(seed: seed, servers: servers, routes: routes, workloads: workloads)
+    }
+
     /// Paths die while their hellos are answered, some of them to a gateway that was started anew.
     mutating func drawLostAnswers() {
         var chance = Chance(seed: seed, purpose: "lost answers")

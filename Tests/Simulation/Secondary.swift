@@ -1,11 +1,13 @@
 internal import KwikCore
 
 /// What Kwik-aware servers do of their own now and then: contributions within leases, delegations, and what
-/// can become of those. Their bytes are those that their backends gave.
+/// can become of those. Their bytes are those that their backends gave, or else their sums are wrong.
 final class Secondary {
     private let world: World
     private let network: Network
     private var chance: Chance
+    /// Drawn apart, so that the rest of a seed's run stays as it is.
+    private var lies: Chance
     private let keepsDelegations: Bool
 
     /// Contributions and delegations reach this far back from what the backend has given.
@@ -15,6 +17,7 @@ final class Secondary {
         self.world = world
         self.network = network
         chance = Chance(seed: scenario.seed, purpose: "contributions")
+        lies = Chance(seed: scenario.seed, purpose: "false contributions")
         keepsDelegations = scenario.keepsDelegations
     }
 
@@ -78,12 +81,14 @@ final class Secondary {
         let isWhole = chance.chance(0.5)
         let omits = chance.chance(0.1)
         let repeats = chance.chance(0.1)
+        let isFalse = lies.chance(0.1)
         world.after(delay) {
             guard let gateway = server.gateway, !gateway.isOver else { return }
             var start = range.start
             while start < range.end {
                 let end = isWhole ? range.end : start + Block.size
-                let part = Array(bytes[Int(start - range.start)..<Int(end - range.start)])
+                var part = Array(bytes[Int(start - range.start)..<Int(end - range.start)])
+                if isFalse { gateway.falsify(&part, at: start) }
                 if !(omits && end == range.end) {
                     gateway.contribute(part, to: stream, at: start)
                     if repeats { gateway.contribute(part, to: stream, at: start) }
@@ -98,6 +103,11 @@ extension Chance {
     fileprivate var logarithmicLength: UInt64 {
         mutating get { UInt64(logarithmic(1...40_000)) }
     }
+}
+
+/// Sums of blocks.
+final class Falsehoods {
+    var sums: Set<UInt64> = []
 }
 
 extension Gateway {
@@ -117,6 +127,19 @@ extension Gateway {
             unsafe session.contribute($0, to: stream, at: offset, now: world.now, into: &list)
         }
         perform(list)
+    }
+
+    /// Changes whole blocks, of which FIN will say a wrong sum.
+    func falsify(_ bytes: inout [UInt8], at offset: UInt64) {
+        for start in stride(from: 0, to: bytes.count, by: Int(Block.size)) {
+            bytes[start] ^= 1
+            let block = bytes[start..<(start + Int(Block.size))]
+            let sum = unsafe block.withUnsafeBytes {
+                unsafe SimIntegrity.mix(offset + UInt64(start), $0)
+            }
+            falsehoods.sums.insert(sum)
+        }
+        world.count("false-sum")
     }
 
     func delegate(_ stream: StreamID, _ range: ByteRange, to name: [UInt8]) -> [ByteRange] {

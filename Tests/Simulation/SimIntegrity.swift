@@ -11,6 +11,16 @@ public enum SimIntegrity {
             blockSum: { seed, bytes in unsafe mix(seed, bytes) })
     }
 
+    /// Of a gateway that says a wrong sum of the blocks whose own is among `falsehoods`.
+    static func make(_ falsehoods: Falsehoods) -> Integrity {
+        var integrity = make()
+        unsafe integrity.blockSum = { seed, bytes in
+            let sum = unsafe mix(seed, bytes)
+            return falsehoods.sums.contains(sum) ? ~sum : sum
+        }
+        return integrity
+    }
+
     /// Keyed by the session's secret: only those who know `key` can make it.
     public static func tagger(key: UInt64) -> Tagger {
         return { stream, block, bytes in

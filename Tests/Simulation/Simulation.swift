@@ -78,6 +78,7 @@ public final class Simulation {
                 break
             case .malformed, .policyViolation, .integrityFailure:
                 world.fail("gateway \(server.value): \(event)")
+            case .unknownStream: world.count("unknown-at-gateway")
             default: break
             }
         }

@@ -7,6 +7,9 @@ final class Tap {
     /// Of the channels that this side opens.
     private let parity: Int64
     private var readers: [ChannelID: ChannelReader] = [:]
+    /// Streams whose own preface has come, and those that others' prefaces referred to before it.
+    private var begun: Set<StreamID> = []
+    private var early: Set<StreamID> = []
 
     init(_ world: World, name: String, parity: Int64) {
         self.world = world
@@ -41,10 +44,22 @@ final class Tap {
             world.trace("\(mark(channel)) data \(header.offset)+\(header.length)")
         case .preface(let preface):
             world.count(Census.name(of: preface.role))
+            order(preface)
             world.trace("\(mark(channel)) stream \(preface.stream.value) \(preface.role)")
         case .frame(let frame):
             world.count(Census.name(of: frame))
             world.trace("\(mark(channel)) \(frame)")
+        }
+    }
+
+    /// What overtakes its stream's beginning is known as such once that has come: it may be lost for good.
+    private func order(_ preface: Preface) {
+        switch preface.role {
+        case .stream, .replica, .serverStream:
+            begun.insert(preface.stream)
+            if early.remove(preface.stream) != nil { world.count("overtaken") }
+        case .attach, .lease: if !begun.contains(preface.stream) { early.insert(preface.stream) }
+        case .contribution: break
         }
     }
 }
