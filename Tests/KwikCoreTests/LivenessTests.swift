@@ -74,6 +74,36 @@ private final class Path {
         #expect(path.state == .active)
     }
 
+    /// Trap 1 as a session has it, with leases outstanding on both paths.
+    @Test("Ten seconds of packets that bring no stream byte make no path suspect, and the stream goes on")
+    func packetsCountInSession() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        world.grantCarves(scene.own, of: scene.stream)
+        #expect(try !scene.state.book.leases.isEmpty)
+        let before = world.events.count
+        let paths = [ClientWorld.path, ClientWorld.mirrorPath]
+        for _ in 0..<100 {
+            world.now = world.now + .milliseconds(100)
+            for path in paths { world.handle(.heard(path)) }
+            world.tick()
+        }
+        let changes = world.events[before...].filter {
+            if case .pathStateChanged = $0 { true } else { false }
+        }
+        #expect(changes.isEmpty)
+        #expect(world.endedPaths.isEmpty && world.ends.isEmpty)
+        let next = try scene.state.down.front
+        world.data(scene.own, ByteRange(next, next + Block.size))
+        #expect(try scene.state.down.front > next)
+        // The same without packets.
+        world.now = world.now + .milliseconds(200)
+        world.tick()
+        world.now = world.now + .milliseconds(200)
+        world.tick()
+        #expect(world.session.paths.allSatisfy { !$0.isActive })
+    }
+
     /// algorithm.md, trap 2: what was idle is not late.
     @Test("Work that begins after an idle time does not find the path late")
     func idleIsNotLate() {

@@ -120,6 +120,53 @@ import Testing
         #expect(try scene.state.book.memory == 0)
     }
 
+    @Test("6.3 the first verified copy stays while what comes before it is missing", arguments: [true, false])
+    func overlapUnread(_ primaryFirst: Bool) throws {
+        let scene = try ClientScene.delegated(.blocks(3, 4))
+        let world = scene.world
+        let other = channel(1, on: 3)
+        world.receive(scene.own, .delegated([.blocks(2, 3)], server: ClientWorld.thirdName))
+        // All of it but the FIN.
+        world.preface(Self.mine, .contribution(offset: 3 * Block.size, length: Block.size), scene.stream)
+        world.data(Self.mine, .blocks(3, 4), lies: primaryFirst)
+        let all = [ClientWorld.path, ClientWorld.mirrorPath, ClientWorld.thirdPath]
+        world.pass(.milliseconds(600), on: all)
+        // The third still brings block 2, so that the primary is asked for block 3 alone.
+        world.preface(other, .contribution(offset: 2 * Block.size, length: Block.size), scene.stream)
+        let half = ByteRange(2 * Block.size, 2 * Block.size + Block.size / 2)
+        world.data(other, half)
+        world.pass(.milliseconds(600), on: all)
+        let lease = try #require(world.leases(ClientWorld.path).first)
+        #expect(lease.range == .blocks(3, 4) && world.leases(ClientWorld.path).count == 1)
+        let fin = { world.tell(Self.mine, .blocks(3, 4), lies: primaryFirst) }
+        if !primaryFirst { fin() }
+        world.data(lease.channel, lease.range, lies: !primaryFirst, finished: true)
+        if primaryFirst { fin() }
+        #expect(try scene.hasRead(2) && scene.state.down.contains(.blocks(3, 4)))
+        world.data(other, ByteRange(half.end, 3 * Block.size))
+        world.tell(other, .blocks(2, 3))
+        #expect(scene.hasRead(4))
+        #expect(try scene.state.book.memory == 0 && scene.state.down.memory == 0)
+    }
+
+    @Test("6.3 the first verified copy stays while the program does not read", arguments: [true, false])
+    func overlapHeld(_ primaryFirst: Bool) throws {
+        let scene = try ClientScene.delegated()
+        let world = scene.world
+        world.programsRead = false
+        world.preface(Self.mine, Self.whole, scene.stream)
+        world.data(Self.mine, .blocks(2, 4), lies: primaryFirst)
+        world.pass(.milliseconds(1_200), on: [ClientWorld.path, ClientWorld.mirrorPath])
+        let lease = try #require(world.leases(ClientWorld.path).first)
+        #expect(lease.range == .blocks(2, 4))
+        if !primaryFirst { world.tell(Self.mine, .blocks(2, 4)) }
+        world.data(lease.channel, lease.range, lies: !primaryFirst, finished: true)
+        if primaryFirst { world.tell(Self.mine, .blocks(2, 4), lies: true) }
+        #expect(try scene.state.book.memory == 0)
+        world.programTakes(scene.stream)
+        #expect(scene.hasRead(4))
+    }
+
     @Test("6.4 a hole is waited for, and then fetched from the primary")
     func hole() throws {
         let scene = try ClientScene.delegated()

@@ -15,6 +15,14 @@ extension ClientWorld {
         finished: Bool = true
     ) {
         data(channel, range, lies: lies)
+        tell(channel, range, lies: lies, sum: sum, finished: finished)
+    }
+
+    /// FIN of a contribution.
+    func tell(
+        _ channel: ChannelID, _ range: ByteRange, lies: Bool = false, sum: UInt64? = nil,
+        finished: Bool = true
+    ) {
         let told = GatewayChecks.fin(range) {
             lies ? GatewayWorld.content($0).map { ~$0 } : GatewayWorld.content($0)
         }
