@@ -50,7 +50,8 @@ import Testing
             + (id.map { "\nserver_id = \"\($0)\"" } ?? "")
     }
 
-    @Test func delegatedBlocksComeFromTheServerThatIsCalledSo() throws {
+    @Test("2.3, 3.1, 3.2, 4.3 what the primary leaves to a server comes from it, in the stream and its place")
+    func delegatedBlocksComeFromTheServerThatIsCalledSo() throws {
         for id in [nil, "edge-7"] {
             let world = try World(answer: Self.size)
             let a = try world.addGateway("a", id: "a.test", roles: "\"origin\"", maxRate: "40 Mbit/s")
@@ -66,7 +67,8 @@ import Testing
         }
     }
 
-    @Test func nobodyTakesWhatIsLeftToAnother() throws {
+    @Test("6.4 what is left to a server that is not there comes from the primary, and nobody else takes it")
+    func nobodyTakesWhatIsLeftToAnother() throws {
         let world = try World(answer: Self.size)
         let a = try world.addGateway("a", id: "a.test", roles: "\"origin\"", maxRate: "40 Mbit/s")
         // It says that it is c, which does not answer just now.

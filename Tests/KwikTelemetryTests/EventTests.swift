@@ -89,6 +89,19 @@ private let lines: [(Event, String)] = [
         .nameRefused(server, name: Array("a b".utf8), .taken),
         "warning server's id not believed server=b id=\"a b\" reason=\"another server has it\""
     ),
+    (.serverStreamRefused(stream, server), "warning stream of a server refused stream=8 server=b"),
+    (
+        .contributed(stream, server, offset: 9, length: 5),
+        "debug contribution taken stream=8 server=b offset=9 length=5"
+    ),
+    (
+        .contributionFailed(stream, server, offset: 9, .integrity),
+        "warning contribution not taken stream=8 server=b offset=9 code=integrity"
+    ),
+    (
+        .delegationExpired(stream, server, offset: 9, length: 5),
+        "warning delegated blocks did not come stream=8 server=b offset=9 length=5"
+    ),
     (.integrityFailure(stream, offset: 10), "error checksum failed stream=8 offset=10"),
 ]
 
@@ -121,6 +134,8 @@ private let lines: [(Event, String)] = [
             ("replicas_ended", 2), ("replicas_quarantined", 1), ("block_mismatches", 1), ("leases_moved", 1),
             ("reattachments", 1), ("promotions", 1), ("quorums", 1),
             ("quorum_disagreements", 1), ("names_refused", 1), ("malformed", 2), ("policy_violations", 1),
+            ("server_streams_refused", 1), ("contributions", 1), ("contributions_failed", 1),
+            ("delegations_expired", 1), ("replicas_shifted", 1),
             ("integrity_failures", 1), ("channel_failures", 2), ("below_target", 1),
         ]
         for (name, count) in expected { #expect(json[name]?.integer == count, "\(name)") }
