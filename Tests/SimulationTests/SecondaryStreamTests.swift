@@ -100,21 +100,37 @@ import Testing
         #expect(try #require(giving.programs.first).seconds <= together.seconds * 1.1)
     }
 
-    @Test("10.1 bringing several servers together adds less than a millisecond to an exchange")
-    func addedLatency() throws {
+    @Test(
+        "10.1 bringing several servers together adds less than a millisecond to an exchange",
+        arguments: [4_000, 100_000, 300_000] as [UInt64])
+    func addedLatency(_ size: UInt64) throws {
         // The replicas are engaged by a large one before.
         let bulk = Exchange(.get, size: 3_000_000, seed: 42)
-        let small = (0..<50).map { Exchange(.get, size: $0 % 2 == 0 ? 4_000 : 100_000, seed: $0) }
-        func seconds(_ exchanges: [Exchange], isAlone: Bool) throws -> Double {
+        let small = (0..<25).map { Exchange(.get, size: size, seed: $0) }
+        func outcome(_ exchanges: [Exchange], isAlone: Bool) throws -> ProgramOutcome {
             let stage = Stage(workload: Workload(start: Stage.start, exchanges: exchanges))
-            let outcome = isAlone ? stage.alone() : play(stage)
+            let outcome = isAlone ? stage.alone() : play(stage, keepsDelegations: true)
             #expect(outcome.violation == nil)
             #expect(outcome.coverage.engaged == (isAlone ? 0 : 2))
-            return try #require(outcome.programs.first).seconds
+            return try #require(outcome.programs.first)
         }
-        let together = try seconds([bulk] + small, isAlone: false) - seconds([bulk], isAlone: false)
-        let alone = try seconds([bulk] + small, isAlone: true) - seconds([bulk], isAlone: true)
-        #expect((together - alone) / Double(small.count) < 0.001)
+        let together = try outcome([bulk] + small, isAlone: false)
+        let alone = try outcome([bulk] + small, isAlone: true)
+        let added = small.indices.map {
+            together.latencies[$0 + 1].seconds - alone.latencies[$0 + 1].seconds
+        }
+        // In the middle 0, -1.1 and -49 ms. The mean is 0.03 ms for the second: the primary's congestion
+        // window is at another place when they begin, so some are 6 ms slower and others quicker.
+        #expect(added.sorted()[small.count / 2] < 0.001)
+        #expect(added.reduce(0, +) / Double(small.count) < 0.001)
+        // Secondaries are engaged, and asked for nothing of an answer that the primary is less than a round
+        // trip's worth ahead with: they have their part in the largest.
+        guard size == 300_000 else { return }
+        let others = { (program: ProgramOutcome) in
+            program.received.reduce(0) { $1.key == ServerID(0) ? $0 : $0 + $1.value }
+        }
+        let part = try others(together) - others(outcome([bulk], isAlone: false))
+        #expect(part > size * 25 / 5)
     }
 
     @Test("10.4 a large transfer keeps to the sum of what the connections give")
@@ -127,20 +143,36 @@ import Testing
         #expect(alone.seconds / together.seconds >= 3 * 0.9)
     }
 
-    @Test("10.5 under load secondaries do not slow an exchange of the primary's")
-    func underLoad() throws {
-        var small = Workload(start: .milliseconds(1_000), exchanges: [])
-        for seed in 0..<40 { small.exchanges.append(Exchange(.get, size: 2_000, seed: UInt64(seed))) }
-        let bulk = Workload(start: Stage.start, exchanges: [Exchange(.get, size: 6_000_000, seed: 42)])
-        func seconds(_ stage: Stage) throws -> Double {
-            var scenario = stage.scenario
-            scenario.workloads = [bulk, small]
+    @Test("10.5 under load secondaries do not slow an exchange of the primary's", arguments: [true, false])
+    func underLoad(_ keepsDelegations: Bool) throws {
+        func latencies(_ start: Int64, secondaries: Bool) throws -> [Double] {
+            var small = Workload(start: .milliseconds(start), exchanges: [])
+            for seed in 0..<40 { small.exchanges.append(Exchange(.get, size: 2_000, seed: UInt64(seed))) }
+            var scenario = Stage(size: 20_000_000).scenario
+            scenario.workloads.append(small)
+            scenario.settings.replicas = secondaries
+            scenario.contributes = secondaries
+            scenario.keepsDelegations = keepsDelegations
             let outcome = Simulation.run(scenario)
             #expect(outcome.violation == nil)
-            return try #require(outcome.programs.last).seconds
+            #expect(outcome.coverage.engaged == (secondaries ? 2 : 0))
+            #expect((outcome.coverage.contributed > 0) == secondaries)
+            // The load lasts longer, by far.
+            #expect(outcome.programs[0].seconds > outcome.programs[1].seconds * 2)
+            return outcome.programs[1].latencies.map(\.seconds)
         }
-        var single = Stage()
-        single.characters = [.honest]
-        #expect(try seconds(Stage()) <= seconds(single) * 1.02)
+        var (with, without): ([Double], [Double]) = ([], [])
+        // At several places of what the primary's queue goes through.
+        for start in [1_000, 1_013, 1_027] as [Int64] {
+            with += try latencies(start, secondaries: true)
+            without += try latencies(start, secondaries: false)
+        }
+        with.sort()
+        without.sort()
+        #expect(with.count == 120 && without.count == 120)
+        // Without them 42.5 ms and 55.7 ms at worst, of which 21 are an idle link's; with them 21.0 and 50.8,
+        // and 33.4 and 43.7 where delegations are kept: the queue is the same one, and less often full.
+        #expect(with[60] <= without[60])
+        #expect(with[119] <= without[119])
     }
 }

@@ -3,7 +3,8 @@ import Simulation
 import Testing
 
 /// The traps of the client's algorithm, into which its first simulation fell, each in a scenario that shows
-/// it. Where a patch stands beside it in Tests/Simulation/Mutants, `make mutants` proves that too.
+/// it. `make mutants` plays seeds and none of these: what bounds here are worth shows in the figures beside
+/// them.
 @Suite struct TrapTests {
     private func download(_ size: UInt64, seed: UInt64 = 42) -> Exchange {
         Exchange(.get, size: size, seed: seed)
@@ -22,12 +23,19 @@ import Testing
     func lossIsNotDeath() throws {
         var link = LinkTraits.of(megabits: 4, roundTrip: 80)
         link.loss = 0.08
-        let stage = Stage(characters: [.honest], link: link, size: 1_500_000)
-        let outcome = stage.play()
-        let program = try check(outcome)
-        // In-order bytes stand still for longer than a silence may last.
-        #expect(program.longestGap > .milliseconds(250))
-        #expect(outcome.coverage.failedPaths == 0)
+        var suspected = 0
+        for seed in UInt64(1)..<6 {
+            var scenario = Stage(characters: [.honest], link: link, size: 1_500_000).scenario
+            scenario.seed = seed
+            let outcome = Simulation.run(scenario)
+            let program = try check(outcome)
+            // In-order bytes stand still for longer than a silence may last.
+            #expect(program.longestGap > .milliseconds(250))
+            #expect(outcome.coverage.failedPaths == 0)
+            suspected += outcome.coverage.suspected
+        }
+        // Five times 22 s in which now and then a probe and all else in flight is lost: 12 times here.
+        #expect(suspected <= 20)
     }
 
     @Test("Trap 2: leases that follow an idle period find their paths alive")
@@ -45,11 +53,14 @@ import Testing
 
     @Test("Trap 3: the front is always somebody's, so that little waits behind a hole")
     func theFrontIsFetched() throws {
-        let links = [(60.0, 10.0), (60, 40), (60, 45)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        // The primary brings a twentieth: the front comes from others.
+        let links = [(6.0, 40.0), (60, 10), (60, 45)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
         let outcome = Stage(size: 30_000_000, links: links).play()
         let program = try check(outcome)
-        #expect(program.longestGap < .milliseconds(150))
-        #expect(program.seconds < 30_000_000 / (180 * 125_000) / 0.7)
+        #expect(program.share(of: 0) < 0.1)
+        // 92 ms, and 0.79 of the sum.
+        #expect(program.longestGap < .milliseconds(120))
+        #expect(program.seconds < 30_000_000 / (126 * 125_000) / 0.74)
     }
 
     @Test("Trap 4: what is late against the ideal and keeps its promise is not asked for again")
@@ -112,14 +123,21 @@ import Testing
         #expect(outcome.furthestAhead <= 9 << 18)
     }
 
-    @Test("Trap 9: tags do not wait behind the data of a slow primary")
-    func tagsGoFirst() throws {
-        let links = [(6.0, 40.0), (40, 10), (40, 10)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+    @Test("Trap 9: tags do not wait behind the data of a slow primary", arguments: [0, 0.01])
+    func tagsGoFirst(_ loss: Double) throws {
+        let links = [(6.0, 40.0), (40, 10), (40, 10)].map {
+            var link = LinkTraits.of(megabits: $0.0, roundTrip: $0.1)
+            link.loss = loss
+            return link
+        }
         let outcome = Stage(size: 20_000_000, links: links).play()
         let program = try check(outcome)
         #expect(program.share(of: 0) < 0.2)
-        #expect(program.seconds < 20_000_000 / (86 * 125_000) / 0.72)
-        #expect(program.longestGap < .milliseconds(200))
+        // 0.79 of the sum; with loss, at which these links alone bring 3.8, 16 and 16 Mbit/s, 0.85 of that.
+        let rate = loss == 0 ? 86 : 36.0
+        #expect(program.seconds < 20_000_000 / (rate * 125_000) / 0.72)
+        // 92 and 86 ms.
+        #expect(program.longestGap < .milliseconds(120))
     }
 
     @Test("Trap 10: an answer that ends in mid-block on a connection that stays is whole at once")
@@ -148,25 +166,28 @@ import Testing
 
     @Test("Trap 12: what overtakes its stream's OPEN waits for it")
     func whatOvertakesWaits() throws {
-        var link = LinkTraits.of(megabits: 20, roundTrip: 40)
-        link.reordering = 0.03
-        link.loss = 0.01
-        link.jitter = .milliseconds(20)
-        var far = link
-        far.delay = .milliseconds(150)
-        for seed in UInt64(1)..<6 {
-            var scenario = Stage(links: [far, link, link], isOneServer: seed % 2 == 0).scenario
+        // So many leases go out with what engages a replica that they fill more than a datagram, of which the
+        // first is lost or late.
+        let near = LinkTraits.of(megabits: 10, roundTrip: 40)
+        let far = LinkTraits.of(megabits: 100, roundTrip: 150)
+        var overtaken = 0
+        for seed in UInt64(1)..<4 {
+            var scenario = Stage(links: [near, far, far]).scenario
             scenario.seed = seed
-            scenario.workloads = (0..<6).map { index in
-                let kind: Exchange.Kind = index % 2 == 0 ? .put : .get
-                return Workload(
-                    start: .milliseconds(900 + Int64(index) * 40),
-                    exchanges: [Exchange(kind, size: 150_000, seed: UInt64(index))])
+            for index in scenario.routes.indices {
+                scenario.routes[index].up.loss = 0.1
+                scenario.routes[index].up.reordering = 0.1
+            }
+            scenario.workloads = (0..<8).map { index in
+                let exchange = download(3_000_000, seed: UInt64(index))
+                return Workload(start: .milliseconds(900 + Int64(index) * 400), exchanges: [exchange])
             }
             let outcome = Simulation.run(scenario)
             #expect(outcome.violation == nil)
             #expect(outcome.programs.allSatisfy { $0.errno == nil })
-            #expect(outcome.coverage.unknown == 0)
+            #expect(outcome.census["unknown-at-gateway"] == nil)
+            overtaken += outcome.census["overtaken"] ?? 0
         }
+        #expect(overtaken > 0)
     }
 }
