@@ -34,7 +34,8 @@ import Testing
             #expect(outcome.coverage.failedPaths == 0)
             suspected += outcome.coverage.suspected
         }
-        // Five times 22 s in which now and then a probe and all else in flight is lost: 12 times here.
+        // Five times 22 s in which now and then a probe and all else in flight is lost: 12 times here, and 235
+        // times where only stream bytes are heard.
         #expect(suspected <= 20)
     }
 
@@ -54,13 +55,13 @@ import Testing
     @Test("Trap 3: the front is always somebody's, so that little waits behind a hole")
     func theFrontIsFetched() throws {
         // The primary brings a twentieth: the front comes from others.
-        let links = [(6.0, 40.0), (60, 10), (60, 45)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
+        let links = [(6.0, 40.0), (60, 20), (60, 40)].map { LinkTraits.of(megabits: $0.0, roundTrip: $0.1) }
         let outcome = Stage(size: 30_000_000, links: links).play()
         let program = try check(outcome)
         #expect(program.share(of: 0) < 0.1)
-        // 92 ms, and 0.79 of the sum.
+        // 92 ms, and 0.75 of the sum: 0.48 where the fastest path slides as well.
         #expect(program.longestGap < .milliseconds(120))
-        #expect(program.seconds < 30_000_000 / (126 * 125_000) / 0.74)
+        #expect(program.seconds < 30_000_000 / (126 * 125_000) / 0.7)
     }
 
     @Test("Trap 4: what is late against the ideal and keeps its promise is not asked for again")
