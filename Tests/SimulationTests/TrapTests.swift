@@ -34,8 +34,8 @@ import Testing
             #expect(outcome.coverage.failedPaths == 0)
             suspected += outcome.coverage.suspected
         }
-        // Five times 22 s in which now and then a probe and all else in flight is lost: 12 times here, and 235
-        // times where only stream bytes are heard.
+        // Five times 22 s in which now and then a probe and all else in flight is lost: 12 times here, and
+        // 235 times where only stream bytes are heard.
         #expect(suspected <= 20)
     }
 
