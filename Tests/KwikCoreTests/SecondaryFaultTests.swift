@@ -226,6 +226,29 @@ import Testing
         #expect(asked.contains { $0 != lease && $0.range.start <= first.start && first.end <= $0.range.end })
     }
 
+    @Test("6.4 a lease's contribution whose blocks are delegated meanwhile leaves no hole when it is torn")
+    func crossedContribution() throws {
+        let scene = try ClientScene.engaged()
+        let world = scene.world
+        world.claim(ClientWorld.mirrorName, by: ClientWorld.mirror)
+        let lease = try scene.mirrorLease()
+        let (first, second) = (lease.range.start, lease.range.start + Block.size)
+        let both = ByteRange(first, second + Block.size)
+        world.preface(Self.mine, .contribution(offset: first, length: both.count), scene.stream)
+        world.data(Self.mine, ByteRange(first, second))
+        // The primary had left them to it before it was asked to let them be carved.
+        world.receive(scene.own, .delegated([both], server: ClientWorld.mirrorName))
+        for case .carve(let sequence, _) in world.frames(scene.own) {
+            world.receive(scene.own, .carved(sequence: sequence, []))
+        }
+        world.data(Self.mine, ByteRange(second, both.end))
+        #expect(world.abandoned[Self.mine] == ErrorCode.none)
+        #expect(world.expirations == 1)
+        world.tick()
+        let asked = world.leases(ClientWorld.path).map(\.range)
+        #expect(asked.contains { $0.start <= both.start && both.end <= $0.end })
+    }
+
     // MARK: 7. Isolation
 
     @Test("7.1 bytes of a secondary stay apart until they are verified")

@@ -78,12 +78,8 @@ extension ClientSession {
         of stream: ClientStream, now: Instant
     ) {
         let block = Block.index(of: range.start)
-        if landing.isTorn {
-            orphan(block, of: stream, beside: lease)
-            return
-        }
         // The copy may be gone since, also by what the piece's first bytes have shown.
-        guard stream.book.copy(server, of: block)?.number == landing.copy else {
+        guard !landing.isTorn, stream.book.copy(server, of: block)?.number == landing.copy else {
             stream.book.duplicated += range.count
             orphan(block, of: stream, beside: lease)
             return

@@ -68,7 +68,7 @@ struct LeaseBook {
     private var copies: [CopyKey: BlockCopy] = [:]
     private var copiesBegun: UInt64 = 0
     private var nextSequence: UInt64 = 1
-    /// Payload bytes that were asked for twice.
+    /// Payload bytes that came and were not the first, or not of use: copies that were dropped, too.
     var duplicated: UInt64 = 0
 
     private struct CopyKey: Hashable {
@@ -133,8 +133,14 @@ struct LeaseBook {
         copies[CopyKey(server: server, block: block)]
     }
 
-    mutating func dropCopy(_ server: ServerID, of block: UInt64) {
+    /// The stream has its bytes.
+    mutating func giveUpCopy(_ server: ServerID, of block: UInt64) {
         copies[CopyKey(server: server, block: block)] = nil
+    }
+
+    /// Its bytes came in vain: they come from another server, or came from one.
+    mutating func dropCopy(_ server: ServerID, of block: UInt64) {
+        duplicated += copies.removeValue(forKey: CopyKey(server: server, block: block))?.filled ?? 0
     }
 
     /// The block is settled: nobody's copy, tag or claim to it matters any more.

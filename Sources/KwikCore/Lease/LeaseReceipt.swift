@@ -64,6 +64,7 @@ extension ClientSession {
         stream.parts[index].matched += 1
         confirmShift(index, of: stream)
         _ = stream.down.adopt(copy)
+        stream.book.giveUpCopy(server, of: block)
         settleBlock(block, of: stream)
         advanced(stream, now: now)
     }

@@ -288,6 +288,7 @@ extension ClientSession {
         }
         for copy in copies {
             _ = stream.down.adopt(copy)
+            stream.book.giveUpCopy(contribution.server, of: copy.block)
             settleBlock(copy.block, of: stream)
         }
         advanced(stream, now: now)
@@ -323,8 +324,9 @@ extension ClientSession {
                 .contributionFailed(
                     stream.id, contribution.server, offset: contribution.range.start, code))
         }
-        guard contribution.isDelegated else { return }
-        for delegation in stream.delegations where delegation.covers(contribution.range) {
+        // One that began within a lease may have been delegated since.
+        for delegation in stream.delegations
+        where delegation.server == contribution.server && delegation.covers(contribution.range) {
             expire(delegation, of: stream)
         }
     }

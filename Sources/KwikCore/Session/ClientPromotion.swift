@@ -57,7 +57,10 @@ extension ClientSession {
         stream.flights = Flights()
         let part = stream.parts[index]
         if keepsCopies {
-            for copy in wholeCopies(of: part.server, stream) { stream.down.adoptUnverified(copy) }
+            for copy in wholeCopies(of: part.server, stream) {
+                stream.down.adoptUnverified(copy)
+                stream.book.giveUpCopy(part.server, of: copy.block)
+            }
         }
         endPart(index, of: stream, .promoted, now: now)
         if let before {
@@ -133,7 +136,10 @@ extension ClientSession {
             let begun = copies.filter { $0.filled < Block.size }
             kept.append(KeptLease(lease: lease, begun: begun, piece: piece))
         }
-        for each in kept { stream.book.remove(each.lease) }
+        for each in kept {
+            stream.book.remove(each.lease)
+            for copy in each.begun { stream.book.giveUpCopy(server, of: copy.block) }
+        }
         return kept
     }
 
