@@ -88,6 +88,11 @@ import Testing
         #expect(outcome.programs.first?.digest == Stage().alone().programs.first?.digest)
     }
 
+    @Test("7.1 what nothing has verified of a contribution is not taken over by a promotion (seed 86495)")
+    func promotedContributor() {
+        #expect(Simulation.run(.random(seed: 86_495)).violation == nil)
+    }
+
     @Test("7.5 secondaries kept apart make a transfer no slower than the primary alone")
     func isolationCostsNothing() throws {
         let giving = play(Stage(), keepsDelegations: true)

@@ -333,6 +333,13 @@ extension ClientSession {
 
     /// The stream needs nobody's contributions any more: the channels are closed with it.
     func endContributions(_ stream: ClientStream) {
+        // Not verified: no promotion takes it over.
+        for contribution in stream.contributions {
+            let range = contribution.range
+            for block in Block.index(of: range.start)..<Block.index(of: range.end + Block.size - 1) {
+                stream.book.dropCopy(contribution.server, of: block)
+            }
+        }
         stream.delegations = []
         for contribution in stream.contributions { end(contribution, .none, of: stream) }
         for channel in waiting where channel.stream == stream.id { endChannel(channel, .none) }
