@@ -1,5 +1,4 @@
-/// What of frames other than DATA has come on the channels of a session, or of a path, and is
-/// not whole yet.
+/// What of frames other than DATA has come on the channels of a session, or of a path, and is not whole yet.
 final class UnfinishedFrames {
     fileprivate(set) var bytes = 0
 }
