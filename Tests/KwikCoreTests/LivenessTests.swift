@@ -130,6 +130,19 @@ private final class Path {
         #expect(Liveness.patience(slow) == .milliseconds(50))
     }
 
+    @Test("A peer that acknowledges late makes no time of its path longer than ten seconds")
+    func latePeer() {
+        let hour = Interval.seconds(3_600)
+        let late = PathSample(
+            srtt: hour, rttVariation: hour, probeTimeout: hour, congestionWindow: 1, inFlight: 0, received: 0)
+        #expect(Liveness.patience(late) == .milliseconds(50_010))
+        let path = Path()
+        #expect(path.step(start + every, sample: late) == .probe)
+        let suspected = start + every + .milliseconds(50_011)
+        #expect(path.step(suspected, sample: late) == .suspect)
+        #expect(path.step(suspected + .milliseconds(30_001), sample: late) == .failed)
+    }
+
     @Test("A silence that nobody looked at is no longer than what a path is given")
     func slept() {
         let path = Path()

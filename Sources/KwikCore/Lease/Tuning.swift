@@ -174,12 +174,9 @@ public enum Tuning {
     /// A rolling sum is waited for max(this, 3·srtt); the replica that it is about may be idle meanwhile.
     static let sumWait = Interval.seconds(1)
 
-    /// Round trips look as long as a peer lets them, by when it acknowledges: nothing waits for longer.
-    static let longestWait = Interval.seconds(10)
-
-    /// max(`least`, 3·srtt), and no more than `longestWait`.
+    /// max(`least`, 3·srtt).
     static func wait(least: Interval, srtt: Interval?) -> Interval {
-        max(least, min((srtt ?? .zero) * 3, longestWait))
+        max(least, (srtt ?? .zero) * 3)
     }
 
     // Trust.

@@ -28,7 +28,7 @@ public struct GatewayLimits: Sendable {
     public var waitingPerPath = 64
     /// Bytes held for a channel that waits.
     public var waitingBytes = 65_536
-    /// The least time that a channel waits; three round trips where that is more, up to `Tuning.longestWait`.
+    /// The least time that a channel waits; three round trips where that is more.
     public var unknownStreamWait = Interval.seconds(1)
     /// How long the ids of closed streams are remembered, and how many.
     public var closedStreamMemory = Interval.seconds(10)

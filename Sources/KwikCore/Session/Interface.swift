@@ -2,7 +2,12 @@
 // the real driver (KwikEndpoint) and the simulated one (Tests/Simulation).
 
 /// What the transport knows of a path, sampled by the driver at most once per loop turn.
+///
+/// Round trips look as long as a peer lets them, by when it acknowledges. Everything that waits for some of
+/// them goes by a sample's times, each of which is `longestTime` at most.
 public struct PathSample: Sendable {
+    public static let longestTime = Interval.seconds(10)
+
     /// Smoothed round-trip time (RFC 9002 §5.3).
     public var srtt: Interval
     /// Round-trip time variation (RFC 9002 §5.3).
@@ -16,14 +21,13 @@ public struct PathSample: Sendable {
     /// Payload bytes of all datagrams that have come.
     public var received: UInt64
 
-    @inlinable
     public init(
         srtt: Interval, rttVariation: Interval, probeTimeout: Interval, congestionWindow: UInt64,
         inFlight: UInt64, received: UInt64
     ) {
-        self.srtt = srtt
-        self.rttVariation = rttVariation
-        self.probeTimeout = probeTimeout
+        self.srtt = min(srtt, Self.longestTime)
+        self.rttVariation = min(rttVariation, Self.longestTime)
+        self.probeTimeout = min(probeTimeout, Self.longestTime)
         self.congestionWindow = congestionWindow
         self.inFlight = inFlight
         self.received = received
