@@ -118,6 +118,27 @@ private let leaseOfTwo = Preface.Role.lease(offset: 0, length: 16_384, read: 0, 
         #expect(world.taken[one] == [1, 2, 3])
     }
 
+    @Test func bytesThatWaitForTheirStreamAreBounded() {
+        var limits = GatewayLimits()
+        limits.waitingBytesPerSession = 10_000
+        let world = GatewayWorld(limits: limits)
+        world.up()
+        let sides = (0..<4).map { channel(8 + 4 * $0) }
+        for side in sides { world.preface(side, one, .attach(epoch: 0, received: 0)) }
+        let piece = [UInt8](repeating: 7, count: 4_000)
+        world.data(sides[0], at: 0, piece)
+        world.data(sides[1], at: 4_000, piece)
+        #expect(world.abandoned.isEmpty)
+        world.data(sides[2], at: 8_000, piece)
+        #expect(world.abandoned == [sides[2]: .resourceLimit])
+        // What waits no longer counts no more.
+        world.handle(.channelClosed(sides[1]))
+        world.data(sides[3], at: 4_000, piece)
+        #expect(world.abandoned == [sides[2]: .resourceLimit])
+        world.open(main, one)
+        #expect(world.taken[one] == piece + piece)
+    }
+
     @Test func streamThatStaysUnknownIsGivenUp() throws {
         let world = GatewayWorld()
         world.up()

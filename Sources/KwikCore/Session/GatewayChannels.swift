@@ -233,7 +233,9 @@ extension GatewaySession {
     }
 
     private func hold(_ bytes: UnsafeRawBufferPointer, on channel: GatewayChannel) throws(ChannelFault) {
-        guard channel.held.count + bytes.count <= limits.waitingBytes else { throw .tooMany }
+        guard channel.held.count + bytes.count <= limits.waitingBytes,
+            waiting.reduce(bytes.count, { $0 + $1.held.count }) <= limits.waitingBytesPerSession
+        else { throw .tooMany }
         unsafe channel.held.append(contentsOf: bytes)
     }
 

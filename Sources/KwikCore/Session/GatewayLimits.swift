@@ -26,8 +26,9 @@ public struct GatewayLimits: Sendable {
     public var unfinishedFrames = 4_194_304
     /// Channels per path that wait for their stream to become known (protocol.md §3).
     public var waitingPerPath = 64
-    /// Bytes held for a channel that waits.
+    /// Bytes held for a channel that waits, and for all that wait of the session.
     public var waitingBytes = 65_536
+    public var waitingBytesPerSession = 4_194_304
     /// The least time that a channel waits; three round trips where that is more.
     public var unknownStreamWait = Interval.seconds(1)
     /// How long the ids of closed streams are remembered, and how many.
