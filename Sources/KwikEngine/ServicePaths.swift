@@ -281,6 +281,7 @@ final class ServicePaths {
                 fields(path.name) + [
                     LogField("reason", fault), LogField("class", end.errorClass.rawValue),
                 ])
+            keepReason(fault, path.name.server)
         }
         manager.failed(path.name, permanent: recovery.attempt == .late, now: Clock.now())
         onChange()
@@ -303,9 +304,14 @@ final class ServicePaths {
 
     // MARK: For people
 
+    /// Of a server to which no path is up, until one is.
+    private func keepReason(_ reason: String, _ server: ServerID) {
+        if let index = entry(server), !isUp(server) { servers[index].refused = reason }
+    }
+
     /// Logs a refusal when its reason is new.
     private func note(_ name: PathName, _ failure: ServerPath.Failure) {
-        if let index = entry(name.server), !isUp(name.server) { servers[index].refused = failure.reason }
+        keepReason(failure.reason, name.server)
         guard refusals[name] != failure.reason else { return }
         refusals[name] = failure.reason
         log.write(

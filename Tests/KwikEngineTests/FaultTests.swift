@@ -32,7 +32,7 @@ import Testing
         try world.startEngine([server("a.test", gateway(world))])
         try world.connect(reads: false)
         fault.commit(on: try #require(link(world, 0)))
-        #expect(try world.turn(until: { world.warnings.contains { $0.contains(fault.reason) } }))
+        #expect(try world.turn(until: { world.warnings.contains { $0.contains(fault.told) } }))
         // It was, without a delay: the next is due after 22 s at the earliest.
         try world.pass(.seconds(1))
         #expect(accepted(world) == 1)
@@ -40,6 +40,9 @@ import Testing
         #expect(told.count == 1)
         #expect(told.allSatisfy { $0.hasPrefix("warning path closed service=") })
         #expect(told.allSatisfy { $0.contains("server=a.test") })
+        try world.want()
+        let native = world.warnings.filter { $0.contains("programs connect natively") }
+        #expect(native.count == 1 && native.allSatisfy { $0.hasSuffix("reason=\"a.test: \(fault.reason)\"") })
     }
 
     @Test func aReplicaThatOpensPublicStreamsIsNotConnectedToAtOnce() throws {
@@ -70,7 +73,7 @@ import Testing
         try world.want()
         func told() -> String? { world.warnings.first { $0.contains("path refused") } }
         #expect(try world.turn(until: { told() != nil }))
-        #expect(told()?.contains(ControlFault.malformed.reason) == true)
+        #expect(told()?.contains(ControlFault.malformed.told) == true)
     }
 
     @Test func aGatewayThatStopsHasFoundNoFault() throws {
@@ -104,7 +107,7 @@ import Testing
         #expect(try world.turn(until: { client.isAdmitted }))
         fault.commit(on: client.link)
         let line = try told(world)
-        #expect(line.hasPrefix("warning path closed client=127.0.0.1:") && line.hasSuffix(fault.reason))
+        #expect(line.hasPrefix("warning path closed client=127.0.0.1:") && line.hasSuffix(fault.told))
         #expect(world.gateways[0].counters.refusedHellos == 0)
     }
 
@@ -148,7 +151,7 @@ import Testing
         client.sayHello()
         #expect(try world.turn(until: { client.isAdmitted }))
         try client.sendAndClose(ControlFault.garbage)
-        #expect(try told(world).hasSuffix(ControlFault.malformed.reason))
+        #expect(try told(world).hasSuffix(ControlFault.malformed.told))
     }
 
     @Test func controlMessagesThatAreNotTakenUseAResourceUp() throws {

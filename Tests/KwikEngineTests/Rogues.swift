@@ -28,11 +28,13 @@ enum ControlFault: CaseIterable {
     }
 
     /// As the other end's log has it.
+    var told: String { "reason=\"\(reason)\" class=fatal" }
+
     var reason: String {
         switch self {
-        case .ended: "reason=\"the control stream ended\" class=fatal"
-        case .reset: "reason=\"the control stream was reset\" class=fatal"
-        case .malformed: "reason=\"malformed control message\" class=fatal"
+        case .ended: "the control stream ended"
+        case .reset: "the control stream was reset"
+        case .malformed: "malformed control message"
         }
     }
 }
