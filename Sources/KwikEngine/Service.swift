@@ -84,6 +84,7 @@ final class Service {
                     Array(claimed.utf8), by: server, bound: [Array(bound.utf8)], into: &actions)
             }
         }
+        paths.isNeeded = { [unowned self] in self.session.depends(on: $0) }
         paths.onSecret = { [unowned self] server, secret in self.renewTagger(of: server, secret) }
         paths.onChange = { [unowned self] in self.advance() }
     }

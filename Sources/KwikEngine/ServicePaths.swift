@@ -45,6 +45,8 @@ final class ServicePaths {
     var onNamed: (ServerID, _ claimed: String, _ bound: String) -> Void = { _, _, _ in }
     /// A server's session has a new secret.
     var onSecret: (ServerID, [UInt8]) -> Void = { _, _ in }
+    /// Whether a stream would end with the path.
+    var isNeeded: (PathName) -> Bool = { _ in false }
     /// Something changed: `advance` is due.
     var onChange: () -> Void = {}
 
@@ -140,7 +142,7 @@ final class ServicePaths {
             path.expireQuestions(now: now)
         }
         var commands: [PathManager.Command] = []
-        manager.advance(now: now, into: &commands)
+        manager.advance(now: now, isNeeded: isNeeded, into: &commands)
         for command in commands {
             switch command {
             case .connect(let name): connect(name)

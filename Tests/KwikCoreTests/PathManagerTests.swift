@@ -18,6 +18,8 @@ private func path(
 /// A path manager by reference, as `#expect` wants it, in use from the start.
 private final class Manager {
     var paths: PathManager
+    /// Without them a stream would end.
+    var needed: Set<PathName> = []
 
     /// By default every server is an origin and reached by one interface.
     init(
@@ -32,7 +34,7 @@ private final class Manager {
 
     func commands(_ now: Instant) -> [PathManager.Command] {
         var commands: [PathManager.Command] = []
-        paths.advance(now: now, into: &commands)
+        paths.advance(now: now, isNeeded: needed.contains, into: &commands)
         return commands
     }
 
@@ -350,6 +352,26 @@ private final class Manager {
         #expect(paths.commands(later).isEmpty)
         paths.up(path(one), now: later)
         #expect(paths.commands(later) == [.close(path(three))])
+        #expect(paths.commands(later + .seconds(60)).isEmpty)
+    }
+
+    @Test("No path takes the place of one that a stream depends on, and none is tried for it")
+    func needed() {
+        let paths = Manager([(one, .origin), (two, .origin), (three, .replica)], paths: 2)
+        paths.use(streams: 1, now: start)
+        _ = paths.commands(start)
+        paths.failed(path(one), now: start)
+        paths.up(path(two), now: start)
+        _ = paths.commands(start)
+        paths.up(path(three), now: start)
+        paths.needed = [path(two), path(three)]
+        let later = start + .seconds(2)
+        #expect(paths.commands(later).isEmpty)
+        // The last is, and its place is taken by another; what is needed only then stays all the same.
+        paths.needed = [path(three)]
+        #expect(paths.connects(later) == [path(one)])
+        paths.up(path(one), now: later)
+        #expect(paths.commands(later) == [.close(path(two))])
         #expect(paths.commands(later + .seconds(60)).isEmpty)
     }
 }

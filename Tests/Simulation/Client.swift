@@ -54,6 +54,7 @@ final class Client: Node {
     override func pull(_ path: PathID, room: Int, into actions: inout [Action]) {
         session.pull(path, room: room, now: world.now, into: &actions)
     }
+    func depends(on path: PathName) -> Bool { session.depends(on: path) }
     override func wantsToSend(_ path: PathID) -> Bool { session.wantsToSend(path) }
     override var sessionDeadline: Instant? { session.deadline }
     override func readable(_ stream: StreamID, into slices: inout [ChunkSlice]) {

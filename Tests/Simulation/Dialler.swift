@@ -142,7 +142,7 @@ final class Dialler {
 
     private func advance() {
         var commands: [PathManager.Command] = []
-        manager.advance(now: world.now, into: &commands)
+        manager.advance(now: world.now, isNeeded: client.depends, into: &commands)
         for command in commands {
             world.trace("paths: \(command)")
             switch command {

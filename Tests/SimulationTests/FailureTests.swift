@@ -157,4 +157,23 @@ import Testing
         #expect(download.digest == single.digest)
         #expect(download.seconds < single.seconds * 0.8)
     }
+
+    /// It was closed for the first server's, and the download with it.
+    @Test("A path that a download depends on is not closed for a better one, but after it")
+    func betterPathWaits() throws {
+        let link = LinkTraits.of(megabits: 20, roundTrip: 20)
+        let routes = [0, 1].map { RoutePlan(server: $0, interface: InterfaceID(UInt32($0) + 1), link) }
+        let workloads = [0.3, 8].map {
+            Workload(start: Interval(seconds: $0), exchanges: [Exchange(.get, size: 8_000_000, seed: 42)])
+        }
+        var scenario = Scenario(
+            seed: 1, servers: [ServerPlan(), ServerPlan()], routes: routes, workloads: workloads)
+        scenario.maximumPaths = 1
+        scenario.healAt = .seconds(1)
+        scenario.faults = [(.zero, .unplug(InterfaceID(1))), (.seconds(1), .plug(InterfaceID(1)))]
+        let outcome = Simulation.run(scenario)
+        #expect(outcome.violation == nil)
+        #expect(outcome.programs.map(\.errno) == [nil, nil])
+        #expect(outcome.programs.map(\.primaries) == [[ServerID(1)], [ServerID(0)]])
+    }
 }

@@ -3,7 +3,8 @@
 ///
 /// In this order: one to each server; by the primary's further interfaces; through relays to the primary; by
 /// the other servers' further interfaces. The first hello to a server is answered before the others are
-/// sent: they carry a proof made with what that answer brings.
+/// sent: they carry a proof made with what that answer brings. Where there are as many as may be, one that
+/// comes before others in this order takes the place of the last that no stream depends on.
 ///
 /// After a failure a path waits 1, 2, 4, 5 s with jitter, and so does the server as a whole (its circuit
 /// breaker) when none of its paths is up or under way. One that was up for long is made anew at once;
@@ -258,8 +259,10 @@ public struct PathManager {
         servers.first { $0.server.id == server }?.notBefore ?? advancedAt
     }
 
-    /// What is due now.
-    public mutating func advance(now: Instant, into commands: inout [Command]) {
+    /// What is due now. `isNeeded`: whether a stream would end with the path (`ClientSession.depends`).
+    public mutating func advance(
+        now: Instant, isNeeded: (PathName) -> Bool, into commands: inout [Command]
+    ) {
         advancedAt = now
         settle(now: now)
         for name in lost { commands.append(.close(name)) }
@@ -275,7 +278,19 @@ public struct PathManager {
         }
         guard isInUse(now: now) else { return }
         greet(now: now, into: &commands)
-        connect(now: now, into: &commands)
+        if entries.count(where: { $0.phase.isUp }) > maximumPaths,
+            let index = replaceable(isNeeded: isNeeded)
+        {
+            commands.append(.close(entries[index].name))
+            entries[index].phase = .idle
+            arrange()
+        }
+        connect(now: now, isNeeded: isNeeded, into: &commands)
+    }
+
+    /// The last of those that are up and may be closed for another one, if it comes behind `index`.
+    private func replaceable(behind index: Int = -1, isNeeded: (PathName) -> Bool) -> Int? {
+        entries.indices.last { $0 > index && entries[$0].phase.isUp && !isNeeded(entries[$0].name) }
     }
 
     private mutating func greet(now: Instant, into commands: inout [Command]) {
@@ -303,26 +318,20 @@ public struct PathManager {
         }
     }
 
-    private mutating func connect(now: Instant, into commands: inout [Command]) {
+    private mutating func connect(
+        now: Instant, isNeeded: (PathName) -> Bool, into commands: inout [Command]
+    ) {
         var count = entries.count { $0.phase.isUp || $0.phase.isUnderWay }
-        // A path that is preferred to one that is up takes its place once it is up too.
-        var last = entries.lastIndex { $0.phase.isUp }
-        if count > maximumPaths, let index = last, entries.count(where: { $0.phase.isUp }) > maximumPaths {
-            commands.append(.close(entries[index].name))
-            entries[index].phase = .idle
-            arrange()
-            count = entries.count { $0.phase.isUp || $0.phase.isUnderWay }
-            last = entries.lastIndex { $0.phase.isUp }
-        }
-        for index in entries.indices {
-            guard count < maximumPaths || (count == maximumPaths && last.map { index < $0 } ?? false)
-            else { return }
+        for index in entries.indices where count <= maximumPaths {
             switch entries[index].phase {
             case .idle: break
             case .waiting(let until) where now >= until: break
             default: continue
             }
             guard now >= opening(entries[index].name.server) else { continue }
+            // A path that is preferred to one that is up takes its place once it is up too.
+            guard count < maximumPaths || replaceable(behind: index, isNeeded: isNeeded) != nil
+            else { return }
             entries[index].phase = .connecting
             commands.append(.connect(entries[index].name))
             count += 1

@@ -25,6 +25,17 @@ extension ClientSession {
         event(.streamOpened(stream.id, path.server))
     }
 
+    /// Whether a stream has no other active path to its primary.
+    public func depends(on name: PathName) -> Bool {
+        streams.contains { stream in
+            guard let own = stream.own.flatMap({ path($0.path) }) else { return false }
+            return own.traits.name == name
+                && !paths.contains {
+                    $0 !== own && $0.server == own.server && $0.isActive && stream.allows($0)
+                }
+        }
+    }
+
     func setOwn(_ channel: ChannelID?, of stream: ClientStream) {
         if !stream.released {
             if let before = stream.own { path(before.path)?.ownStreams -= 1 }
