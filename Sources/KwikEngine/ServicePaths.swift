@@ -45,7 +45,7 @@ final class ServicePaths {
     var onNamed: (ServerID, _ claimed: String, _ bound: String) -> Void = { _, _, _ in }
     /// A server's session has a new secret.
     var onSecret: (ServerID, [UInt8]) -> Void = { _, _ in }
-    /// Whether a stream would end with the path.
+    /// Whether a stream ends without the path.
     var isNeeded: (PathName) -> Bool = { _ in false }
     /// Something changed: `advance` is due.
     var onChange: () -> Void = {}

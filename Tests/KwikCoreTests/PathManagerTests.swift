@@ -374,6 +374,21 @@ private final class Manager {
         #expect(paths.commands(later) == [.close(path(two))])
         #expect(paths.commands(later + .seconds(60)).isEmpty)
     }
+
+    @Test("A path that a stream depends on takes another's place, be that preferred to it")
+    func needsRoom() {
+        let paths = Manager([(one, .origin), (two, .origin), (three, .origin)], paths: 2)
+        paths.use(streams: 1, now: start)
+        for name in paths.connects(start) { paths.up(name, now: start) }
+        paths.needed = [path(one), path(three)]
+        #expect(paths.connects(start) == [path(three)])
+        #expect(paths.commands(start).isEmpty)
+        paths.up(path(three), now: start)
+        #expect(paths.commands(start) == [.close(path(two))])
+        #expect(paths.commands(start + .seconds(60)).isEmpty)
+        paths.needed = []
+        #expect(paths.connects(start + .seconds(61)) == [path(two)])
+    }
 }
 
 /// Servers that forward datagrams to others.

@@ -158,9 +158,8 @@ import Testing
         #expect(download.seconds < single.seconds * 0.8)
     }
 
-    /// It was closed for the first server's, and the download with it.
-    @Test("A path that a download depends on is not closed for a better one, but after it")
-    func betterPathWaits() throws {
+    /// Two servers by an interface each, an engine that may have one path, and two downloads.
+    private func onePath(unplugged: [(at: Interval, Fault)]) -> Outcome {
         let link = LinkTraits.of(megabits: 20, roundTrip: 20)
         let routes = [0, 1].map { RoutePlan(server: $0, interface: InterfaceID(UInt32($0) + 1), link) }
         let workloads = [0.3, 8].map {
@@ -169,9 +168,30 @@ import Testing
         var scenario = Scenario(
             seed: 1, servers: [ServerPlan(), ServerPlan()], routes: routes, workloads: workloads)
         scenario.maximumPaths = 1
-        scenario.healAt = .seconds(1)
-        scenario.faults = [(.zero, .unplug(InterfaceID(1))), (.seconds(1), .plug(InterfaceID(1)))]
-        let outcome = Simulation.run(scenario)
+        scenario.faults = unplugged
+        scenario.healAt = .seconds(3)
+        return Simulation.run(scenario)
+    }
+
+    /// It was closed for the first server's, and the download with it.
+    @Test("A path that a download depends on is not closed for a better one, but after it")
+    func betterPathWaits() throws {
+        let outcome = onePath(unplugged: [
+            (.zero, .unplug(InterfaceID(1))), (.seconds(1), .plug(InterfaceID(1))),
+        ])
+        #expect(outcome.violation == nil)
+        #expect(outcome.programs.map(\.errno) == [nil, nil])
+        #expect(outcome.programs.map(\.primaries) == [[ServerID(1)], [ServerID(0)]])
+    }
+
+    /// There was no room for it.
+    @Test("A path that a download waits for takes the place of one that is of no use to it")
+    func pathThatIsMissed() throws {
+        let (first, second) = (InterfaceID(1), InterfaceID(2))
+        let outcome = onePath(unplugged: [
+            (.zero, .unplug(first)), (.seconds(1), .unplug(second)), (.milliseconds(1_100), .plug(first)),
+            (.seconds(2), .plug(second)),
+        ])
         #expect(outcome.violation == nil)
         #expect(outcome.programs.map(\.errno) == [nil, nil])
         #expect(outcome.programs.map(\.primaries) == [[ServerID(1)], [ServerID(0)]])

@@ -4,7 +4,8 @@
 /// In this order: one to each server; by the primary's further interfaces; through relays to the primary; by
 /// the other servers' further interfaces. The first hello to a server is answered before the others are
 /// sent: they carry a proof made with what that answer brings. Where there are as many as may be, one that
-/// comes before others in this order takes the place of the last that no stream depends on.
+/// comes before others in this order, or that a stream depends on, takes the place of the last that none
+/// depends on.
 ///
 /// After a failure a path waits 1, 2, 4, 5 s with jitter, and so does the server as a whole (its circuit
 /// breaker) when none of its paths is up or under way. One that was up for long is made anew at once;
@@ -259,7 +260,7 @@ public struct PathManager {
         servers.first { $0.server.id == server }?.notBefore ?? advancedAt
     }
 
-    /// What is due now. `isNeeded`: whether a stream would end with the path (`ClientSession.depends`).
+    /// What is due now. `isNeeded`: whether a stream ends without the path (`ClientSession.depends`).
     public mutating func advance(
         now: Instant, isNeeded: (PathName) -> Bool, into commands: inout [Command]
     ) {
@@ -329,9 +330,11 @@ public struct PathManager {
             default: continue
             }
             guard now >= opening(entries[index].name.server) else { continue }
-            // A path that is preferred to one that is up takes its place once it is up too.
-            guard count < maximumPaths || replaceable(behind: index, isNeeded: isNeeded) != nil
-            else { return }
+            if count == maximumPaths {
+                // A path that is preferred to one that is up takes its place once it is up too.
+                let first = isNeeded(entries[index].name) ? -1 : index
+                if replaceable(behind: first, isNeeded: isNeeded) == nil { continue }
+            }
             entries[index].phase = .connecting
             commands.append(.connect(entries[index].name))
             count += 1

@@ -25,14 +25,11 @@ extension ClientSession {
         event(.streamOpened(stream.id, path.server))
     }
 
-    /// Whether a stream has no other active path to its primary.
+    /// Whether a stream has no other active path to its primary, be this one up or not.
     public func depends(on name: PathName) -> Bool {
-        streams.contains { stream in
-            guard let own = stream.own.flatMap({ path($0.path) }) else { return false }
-            return own.traits.name == name
-                && !paths.contains {
-                    $0 !== own && $0.server == own.server && $0.isActive && stream.allows($0)
-                }
+        let others = paths.filter { $0.server == name.server && $0.traits.name != name && $0.isActive }
+        return streams.contains { stream in
+            stream.primary == name.server && stream.allows(name) && !others.contains(where: stream.allows)
         }
     }
 

@@ -231,7 +231,8 @@ final class ClientStream {
     }
 
     /// Whether the stream may use the path: its program may have bound its socket.
-    func allows(_ path: ClientPath) -> Bool { restriction.allows(path.traits.name) }
+    func allows(_ name: PathName) -> Bool { restriction.allows(name) }
+    func allows(_ path: ClientPath) -> Bool { allows(path.traits.name) }
 
     /// The servers that may hold copies.
     var servers: [ServerID] { delegations.isEmpty ? parts.map(\.server) : contributors }
