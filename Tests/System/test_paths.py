@@ -46,9 +46,9 @@ class PathCase(LabCase):
     def received(self):
         return {name: path["received_bytes"] for name, path in self.lab.paths().items()}
 
-    def begin(self, got):
+    def begin(self, got, *options):
         """The thread of a transfer that has begun and ends with the file in `got`."""
-        thread = threading.Thread(target=lambda: got.append(self.curl("file")))
+        thread = threading.Thread(target=lambda: got.append(self.curl("file", *options)))
         before = sum(self.received().values())
         thread.start()
         wait_until(lambda: sum(self.received().values()) > before + MEBIBYTE, "the transfer has begun")
@@ -160,6 +160,31 @@ class OnlyLink(PathCase):
         print(f"  a path again {time.monotonic() - begun:.1f} s after the link")
         thread.join()
         self.assert_same(got[0], self.truth)
+
+
+class OnePath(PathCase):
+    engine = {"max_paths": 1}
+
+    @classmethod
+    def prepare(cls):
+        cls.truth = content(SIZE, "one path")
+        cls.lab.put("little", b"little")
+        cls.lab.put("file", cls.truth)
+
+    def wait_for_link(self, link):
+        wait_until(lambda: [via for _, _, via in self.lab.paths()] == [link], f"a path by {link} alone")
+
+    def test_a_better_link_that_is_back_does_not_end_a_download_by_the_other(self):
+        self.assertEqual(self.curl("little"), b"little")
+        self.wait_for_link("l0")
+        self.lab.down("l0")
+        self.wait_for_link("l1")
+        got = []
+        thread = self.begin(got, "--interface", "if!l1")
+        self.lab.up("l0")
+        thread.join()
+        self.assert_same(got[0], self.truth)
+        self.wait_for_link("l0")
 
 
 class NamedInterfaces(PathCase):
