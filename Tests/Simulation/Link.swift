@@ -51,8 +51,12 @@ public final class Bottleneck {
 public final class Link {
     public let world: World
     public var traits: LinkTraits
-    /// Silently drops everything while set.
-    public var isDead = false
+    /// By a fault, until it is revived.
+    public var isKilled = false
+    /// Its interface is there.
+    public var isPlugged = true
+    /// Silently drops everything.
+    public var isDead: Bool { isKilled || !isPlugged }
     public private(set) var blackholeUntil = Instant(nanoseconds: 0)
     /// Bytes that came out at the far end.
     public private(set) var carried: UInt64 = 0
@@ -75,7 +79,8 @@ public final class Link {
     /// A rate changed at once: what waits is drained at the new rate too.
     public func heal(_ traits: LinkTraits) {
         self.traits = traits
-        isDead = false
+        isKilled = false
+        isPlugged = true
         blackholeUntil = Instant(nanoseconds: 0)
         lastArrival = Instant(nanoseconds: 0)
         bottleneck.reset()

@@ -129,7 +129,7 @@ final class Route {
     /// A path runs over it.
     var isUp = false
     /// The client's system says that its interface is there.
-    var isPlugged = true
+    var isPlugged: Bool { up.isPlugged }
     /// Both ends offered compression.
     let compresses: Bool
 

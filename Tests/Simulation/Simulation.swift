@@ -182,8 +182,8 @@ public final class Simulation {
         world.trace("fault \(fault)")
         world.count(fault.name)
         switch fault {
-        case .kill(let route): for link in links(route) { link.isDead = true }
-        case .revive(let route): for link in links(route) { link.isDead = false }
+        case .kill(let route): for link in links(route) { link.isKilled = true }
+        case .revive(let route): for link in links(route) { link.isKilled = false }
         case .blackhole(let route, let isUp, let time):
             (isUp ? network.routes[route].up : network.routes[route].down).blackhole(for: time)
         case .blackout(let route, let time): for link in links(route) { link.blackhole(for: time) }
@@ -206,8 +206,7 @@ public final class Simulation {
 
     private func setPlugged(_ interface: InterfaceID, _ isPlugged: Bool) {
         for route in network.routes where route.plan.interface == interface {
-            route.isPlugged = isPlugged
-            for link in [route.up, route.down] { link.isDead = !isPlugged }
+            for link in [route.up, route.down] { link.isPlugged = isPlugged }
         }
         dialler.linksChanged()
     }
@@ -217,7 +216,6 @@ public final class Simulation {
     private func heal() {
         world.trace("heal")
         for route in network.routes {
-            route.isPlugged = true
             route.up.heal(route.plan.up)
             route.down.heal(route.plan.down)
         }
