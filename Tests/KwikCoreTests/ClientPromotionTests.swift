@@ -369,4 +369,26 @@ private let mirrorPath = ClientWorld.mirrorPath
         world.pull(mirrorPath)
         #expect(world.upstream(own).last?.end == 65_536)
     }
+
+    /// The stream ended with ECONNRESET when the promoted server told how far it was.
+    @Test("What the dead primary has of an upload, and the promoted server has not, is kept for that one")
+    func promotedUpload() throws {
+        let scene = try ClientScene.engaged(ClientSettings(silentPrimary: .promote))
+        let world = scene.world
+        world.receive(scene.own, .window(read: 0, maximum: 1 << 20))
+        world.receive(try scene.replica(), .window(read: 0, maximum: 1 << 20))
+        world.grantCarves(scene.own, of: scene.stream)
+        let lease = try scene.mirrorLease()
+        world.data(lease.channel, lease.range, finished: true)
+        world.write(scene.stream, 100_000)
+        world.pull()
+        world.receive(scene.own, .window(read: 2 * Block.size, maximum: 1 << 20))
+        world.handle(.pathDown(path))
+        world.pass(.milliseconds(250))
+        let own = try world.main(mirrorPath)
+        world.receive(own, .window(read: 31, maximum: 1 << 20))
+        world.pull(mirrorPath)
+        #expect(world.ends.isEmpty)
+        #expect(world.upstream(own).first?.start == 31 && world.upstream(own).last?.end == 100_000)
+    }
 }

@@ -386,8 +386,9 @@ private final class Manager {
         paths.up(path(three), now: start)
         #expect(paths.commands(start) == [.close(path(two))])
         #expect(paths.commands(start + .seconds(60)).isEmpty)
-        paths.needed = []
-        #expect(paths.connects(start + .seconds(61)) == [path(two)])
+        // Nor does it wait for an attempt that goes on.
+        paths.failed(path(three), now: start + .seconds(60))
+        #expect(paths.connects(start + .seconds(60)) == [path(two), path(three)])
     }
 }
 

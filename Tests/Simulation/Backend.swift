@@ -31,8 +31,9 @@ final class Backend {
         if socket.failure != nil { return over() }
         read()
         write()
-        // Who leaves in the middle of a request has it end there.
-        if let complaint = application.complaint, !inputEnded || !world.hasBrokenOff {
+        // Who leaves in the middle of a request has it end there, and so has a gateway whose process dies.
+        let isBrokenOff = inputEnded && (world.hasBrokenOff || socket.peer == nil)
+        if let complaint = application.complaint, !isBrokenOff {
             world.fail("a backend got bytes that nobody sent: \(complaint)")
         }
         if application.hasEnded, application.isDrained, !isOver {

@@ -70,7 +70,7 @@ final class Dialler {
     private static let tries = 4
     /// For so long at most a gateway refuses the proof of a session that it had to begin anew: until paths
     /// that are up no more are found out, and one attempt after that.
-    private static let refusals = Interval.seconds(15)
+    private static let refusals = Interval.seconds(25)
 
     init(_ world: World, _ network: Network, _ client: Client, _ scenario: Scenario) {
         self.world = world

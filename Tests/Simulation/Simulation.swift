@@ -315,7 +315,8 @@ public final class Simulation {
             }
             let interface = program.workload.restriction.interfaces?.first
             let way = Network.Way(server: id, interface: interface)
-            let patience = min(25, (program.workload.userTimeout?.seconds ?? 25) * 0.8)
+            // An attempt to connect that a silence swallows is made again after some seconds.
+            let patience = min(25, max(1, (program.workload.userTimeout?.seconds ?? .infinity) * 0.8 - 6))
             let longest = network.longestSilence(way, from: opened, to: world.now)
             if longest > Interval(seconds: patience) { return true }
         }

@@ -294,6 +294,15 @@ public struct PathManager {
         entries.indices.last { $0 > index && entries[$0].phase.isUp && !isNeeded(entries[$0].name) }
     }
 
+    /// Whether the path may take another's place, once it is up too. One that is needed does not wait until
+    /// an attempt that is under way has failed, either.
+    private func mayReplace(_ index: Int, isNeeded: (PathName) -> Bool) -> Bool {
+        guard isNeeded(entries[index].name) else {
+            return replaceable(behind: index, isNeeded: isNeeded) != nil
+        }
+        return entries.contains { ($0.phase.isUp || $0.phase.isUnderWay) && !isNeeded($0.name) }
+    }
+
     private mutating func greet(now: Instant, into commands: inout [Command]) {
         for index in entries.indices {
             if case .greeting(let since) = entries[index].phase, now >= since + Self.helloTime,
@@ -330,11 +339,7 @@ public struct PathManager {
             default: continue
             }
             guard now >= opening(entries[index].name.server) else { continue }
-            if count == maximumPaths {
-                // A path that is preferred to one that is up takes its place once it is up too.
-                let first = isNeeded(entries[index].name) ? -1 : index
-                if replaceable(behind: first, isNeeded: isNeeded) == nil { continue }
-            }
+            guard count < maximumPaths || mayReplace(index, isNeeded: isNeeded) else { continue }
             entries[index].phase = .connecting
             commands.append(.connect(entries[index].name))
             count += 1

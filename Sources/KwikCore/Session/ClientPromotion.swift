@@ -56,6 +56,10 @@ extension ClientSession {
         for side in stream.sides { dropSide(side, of: stream) }
         stream.flights = Flights()
         let part = stream.parts[index]
+        // Before what the former primary has of the upstream bytes has any of them dropped.
+        stream.upAcknowledged = part.upAcknowledged
+        stream.upMaximum = part.upMaximum
+        stream.upTaken = part.upAcknowledged
         if keepsCopies {
             for copy in wholeCopies(of: part.server, stream) {
                 stream.down.adoptUnverified(copy)
@@ -74,9 +78,6 @@ extension ClientSession {
         stream.resetAt = nil
         stream.progress = max(part.progress, stream.down.front)
         stream.progressEnded = false
-        stream.upAcknowledged = part.upAcknowledged
-        stream.upMaximum = part.upMaximum
-        stream.upTaken = part.upAcknowledged
         stream.reserved = RangeSet()
     }
 
