@@ -80,8 +80,9 @@ test: dependencies-test build ## unit (golden included), simulation and quick sy
 system-test: dependencies-system build ## the long system tests (45 minutes)
 	@$(PYTHON) Tests/System/suite.py single long
 
-simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [OPS=n]
-	@$(call counted,build/kwik-simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(if $(OPS),--ops $(OPS)))
+SEED_RANGE = --seeds $(SEEDS) --from $(or $(FROM),1)
+simulate: build ## the deterministic simulation [SEED=n] [SEEDS=n] [FROM=n] [OPS=n]
+	@$(call counted,build/kwik-simulate $(if $(SEED),--seed $(SEED),$(SEED_RANGE)) $(if $(OPS),--ops $(OPS)))
 
 mutants: dependencies ## seeded faults in the core, each of which the simulation must find
 	@Tests/Simulation/mutants.sh

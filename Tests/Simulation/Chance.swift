@@ -2,8 +2,13 @@
 /// others as they were.
 public struct Chance {
     private var state: UInt64
+    private let isDense: Bool
+
+    /// From this seed on what is rare is common, so that it comes together.
+    public static let firstDenseSeed: UInt64 = 1_000_000_000
 
     public init(seed: UInt64, purpose: String) {
+        isDense = seed >= Chance.firstDenseSeed
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in purpose.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         state = Chance.mix(seed &+ 0x9e37_79b9_7f4a_7c15) ^ hash
@@ -26,6 +31,11 @@ public struct Chance {
     public mutating func fraction() -> Double { Double(next() >> 11) * 0x1p-53 }
 
     public mutating func chance(_ probability: Double) -> Bool { probability > 0 && fraction() < probability }
+
+    /// What only some scenarios have.
+    public mutating func rarely(_ probability: Double) -> Bool {
+        chance(isDense ? min(probability * 4, 0.6) : probability)
+    }
 
     public mutating func integer(_ range: ClosedRange<Int>) -> Int {
         range.lowerBound + Int(next() % UInt64(range.upperBound - range.lowerBound + 1))

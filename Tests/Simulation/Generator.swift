@@ -54,8 +54,8 @@ extension Scenario {
     /// uses.
     private mutating func drawProcessLimits() {
         var chance = Chance(seed: seed, purpose: "process limits")
-        if chance.chance(0.15) { memory = UInt64(chance.logarithmic(1 << 20...16 << 20)) }
-        if chance.chance(0.1) {
+        if chance.rarely(0.15) { memory = UInt64(chance.logarithmic(1 << 20...16 << 20)) }
+        if chance.rarely(0.1) {
             maximumPaths = chance.integer(1...4)
             let interfaces = routes.filter { $0.server == 0 && $0.relay == nil }.map(\.interface)
             if chance.chance(0.5), let last = interfaces.last {
@@ -65,7 +65,7 @@ extension Scenario {
         // The engine's own patience (shim.md); or more, for what happens to streams that wait.
         if chance.chance(0.5) { nativeAfter = .seconds(1) }
         // A server can't open a stream on paths that the engine closes.
-        if serverWorkloads.isEmpty, chance.chance(0.1) {
+        if serverWorkloads.isEmpty, chance.rarely(0.1) {
             idleTimeout = Interval(seconds: chance.number(0.5...3))
         }
     }
@@ -73,7 +73,7 @@ extension Scenario {
     /// Services that compress, and programs that have something to compress; drawn apart as well.
     private mutating func drawCompression() {
         var chance = Chance(seed: seed, purpose: "compression")
-        guard chance.chance(0.3) else { return }
+        guard chance.rarely(0.3) else { return }
         compresses = true
         for index in servers.indices { servers[index].compresses = chance.chance(0.85) }
         for index in workloads.indices {
@@ -87,7 +87,7 @@ extension Scenario {
     private mutating func drawSecondary() {
         var chance = Chance(seed: seed, purpose: "secondary")
         contributes = chance.chance(0.25)
-        guard chance.chance(0.15) else { return }
+        guard chance.rarely(0.15) else { return }
         for _ in 0..<chance.integer(1...3) {
             let kind = chance.pick([Exchange.Kind.get, .put, .echo, .chunked])
             let size = UInt64(chance.logarithmic(1...300_000))
@@ -124,8 +124,8 @@ extension Scenario {
         }
         for _ in 0..<chance.pick([0, 1, 1, 2, 2, 2, 3]) {
             var plan = ServerPlan(.honest, tellsClosed: chance.chance(0.5))
-            plan.roles = chance.chance(0.3) ? [.origin, .replica] : [.replica]
-            if chance.chance(0.45) { plan.character = drawCharacter(&chance, promotes: promotes) }
+            plan.roles = chance.rarely(0.3) ? [.origin, .replica] : [.replica]
+            if chance.rarely(0.45) { plan.character = drawCharacter(&chance, promotes: promotes) }
             servers.append(plan)
         }
         return servers
@@ -157,7 +157,7 @@ extension Scenario {
                 let delay = alike ? roundTrip : min(200, roundTrip * chance.number(0.5...4))
                 var down = LinkTraits.of(
                     megabits: rate, roundTrip: delay, queue: chance.pick([0.5, 1, 1, 2, 5]))
-                if chance.chance(0.3) { down.loss = chance.number(0...0.02) }
+                if chance.rarely(0.3) { down.loss = chance.number(0...0.02) }
                 if chance.chance(0.2) { down.reordering = chance.number(0...0.02) }
                 if chance.chance(0.2) { down.duplication = chance.number(0...0.02) }
                 if chance.chance(0.2) { down.jitter = Interval(seconds: delay / 1_000 * chance.fraction()) }
@@ -175,7 +175,7 @@ extension Scenario {
     /// Other servers forward for paths to the first, over links as good as their own.
     private static func drawRelays(seed: UInt64, servers: Int, _ routes: inout [RoutePlan]) {
         var chance = Chance(seed: seed, purpose: "relays")
-        for relay in 1..<max(1, servers) where chance.chance(0.2) {
+        for relay in 1..<max(1, servers) where chance.rarely(0.2) {
             guard var route = routes.first(where: { $0.server == relay }) else { continue }
             route.server = 0
             route.relay = relay
@@ -189,7 +189,7 @@ extension Scenario {
     ) {
         var chance = Chance(seed: seed, purpose: "restrictions")
         let interfaces = routes.filter { $0.server == 0 && $0.relay == nil }.map(\.interface)
-        for index in workloads.indices where chance.chance(0.1) {
+        for index in workloads.indices where chance.rarely(0.1) {
             workloads[index].restriction = PathRestriction(interfaces: [chance.pick(interfaces)])
         }
     }
@@ -217,7 +217,7 @@ extension Scenario {
     private static func drawExchange(_ chance: inout Chance, size: UInt64) -> Exchange {
         let kind = chance.pick([Exchange.Kind.get, .get, .get, .get, .chunked, .put, .echo])
         var exchange = Exchange(kind, size: chance.chance(0.02) ? 0 : size, seed: chance.next() >> 8)
-        if chance.chance(0.15) {
+        if chance.rarely(0.15) {
             exchange.pace = chance.integer(50_000...2_000_000)
             // A slow application has little to say: runs stay short.
             exchange.size = min(exchange.size, UInt64(exchange.pace) * 5)
@@ -228,8 +228,8 @@ extension Scenario {
 
     private static func drawReader(_ chance: inout Chance, _ workload: inout Workload) {
         let bytes = Int(workload.bytes)
-        if chance.chance(0.15) { workload.readRate = max(20_000, bytes / chance.integer(1...8)) }
-        if chance.chance(0.15) {
+        if chance.rarely(0.15) { workload.readRate = max(20_000, bytes / chance.integer(1...8)) }
+        if chance.rarely(0.15) {
             let at = UInt64(chance.integer(0...bytes))
             workload.pauses = [(at: at, for: Interval(seconds: chance.number(0.1...4)))]
         }

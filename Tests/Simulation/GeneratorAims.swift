@@ -64,7 +64,7 @@ extension Scenario {
     /// Interfaces go, all of them perhaps, and most come back.
     mutating func drawUnplugged() {
         var chance = Chance(seed: seed, purpose: "unplugged")
-        guard chance.chance(0.06) else { return }
+        guard chance.rarely(0.06) else { return }
         for _ in 0..<chance.integer(1...3) {
             let interface = chance.pick(routes).interface
             let at = Interval(seconds: chance.number(0.4...4))
@@ -102,7 +102,7 @@ extension Scenario {
     /// Paths die while their hellos are answered, some of them to a gateway that was started anew.
     mutating func drawLostAnswers() {
         var chance = Chance(seed: seed, purpose: "lost answers")
-        guard chance.chance(0.04) else { return }
+        guard chance.rarely(0.04) else { return }
         lostAnswers = chance.pick([0.2, 0.5, 0.8])
         if chance.chance(0.6) {
             var link = routes[0]

@@ -5,7 +5,7 @@ extension Scenario {
     /// Deaths at the instants that matter. A run in which all went well otherwise heals after them.
     mutating func drawAmbushes() {
         var chance = Chance(seed: seed, purpose: "ambushes")
-        guard chance.chance(0.35) else { return }
+        guard chance.rarely(0.35) else { return }
         if faults.isEmpty { healAt = Interval(seconds: chance.chance(0.1) ? 45 : chance.number(2...10)) }
         for _ in 0..<chance.integer(1...3) { ambushes.append(Scenario.ambush(&chance)) }
     }
@@ -80,20 +80,20 @@ extension Scenario {
     mutating func drawSockets() {
         var chance = Chance(seed: seed, purpose: "sockets")
         for index in workloads.indices {
-            if chance.chance(0.1) { workloads[index].options.append(Scenario.option(&chance)) }
-            if chance.chance(0.1) {
+            if chance.rarely(0.1) { workloads[index].options.append(Scenario.option(&chance)) }
+            if chance.rarely(0.1) {
                 let at = workloads[index].start + Interval(seconds: chance.number(0...3))
                 workloads[index].changes.append((at, Scenario.option(&chance)))
             }
-            if chance.chance(0.02) {
+            if chance.rarely(0.02) {
                 let time = chance.integer(2_000...10_000)
                 workloads[index].options.append(
                     SocketOption(SocketOption.tcp, SocketOption.userTimeoutName, time))
             }
-            if chance.chance(0.05) { workloads[index].marksUrgent = true }
+            if chance.rarely(0.05) { workloads[index].marksUrgent = true }
         }
-        if chance.chance(0.05) { for index in servers.indices { servers[index].marksUrgent = true } }
-        guard chance.chance(0.15) else { return }
+        if chance.rarely(0.05) { for index in servers.indices { servers[index].marksUrgent = true } }
+        guard chance.rarely(0.15) else { return }
         let size = UInt64(chance.logarithmic(1...600_000))
         var quit = Workload(
             start: Interval(seconds: chance.number(0.3...3)),
@@ -106,7 +106,7 @@ extension Scenario {
     /// backend that has to be rid of its answer first.
     mutating func drawNarrowed() {
         var chance = Chance(seed: seed, purpose: "narrowed")
-        guard chance.chance(0.02) else { return }
+        guard chance.rarely(0.02) else { return }
         let size = UInt64(chance.integer(1_500_000...3_000_000))
         var workload = Workload(
             start: Interval(seconds: chance.number(0.3...2)),
