@@ -59,9 +59,9 @@ final class Secondary {
         let first = blocks - min(blocks, UInt64(chance.integer(1...Secondary.reach)))
         let last = min(blocks, first + UInt64(chance.integer(1...4)))
         // The primary vouches for what it delegates: not to a server whose own bytes are other ones.
-        let same = network.servers.filter { $0.character == .honest }
-        let others = same.filter { $0.gateway !== gateway }
-        guard !others.isEmpty, others.count < same.count else { return }
+        let honest = network.servers.filter { $0.character == .honest }
+        let others = honest.filter { $0.gateway !== gateway }
+        guard honest.contains(where: { $0.gateway === gateway }), !others.isEmpty else { return }
         let other = chance.pick(others)
         // Now and then to somebody whom the client does not know.
         let name = chance.chance(0.05) && !keepsDelegations ? [0] : Gateway.name(other.id)

@@ -301,6 +301,11 @@ public final class Simulation {
         }
     }
 
+    /// Seconds after which a stream whose primary is silent ends, and those for which an attempt to connect
+    /// goes on that a silence has swallowed.
+    private static let failTime = 30.0
+    private static let swallowed = 6.0
+
     /// What protocol.md §7 promises: an error only when the primary failed for good, or for long.
     private func mayFail(_ program: Program) -> Bool {
         if program.witness?.truthMayFail ?? false { return true }
@@ -315,8 +320,8 @@ public final class Simulation {
             }
             let interface = program.workload.restriction.interfaces?.first
             let way = Network.Way(server: id, interface: interface)
-            // An attempt to connect that a silence swallows is made again after some seconds.
-            let patience = min(25, max(1, (program.workload.userTimeout?.seconds ?? .infinity) * 0.8 - 6))
+            let wait = min(program.workload.userTimeout?.seconds ?? .infinity, Simulation.failTime)
+            let patience = max(1, wait * 0.8 - Simulation.swallowed)
             let longest = network.longestSilence(way, from: opened, to: world.now)
             if longest > Interval(seconds: patience) { return true }
         }
