@@ -337,15 +337,21 @@ private final class Manager {
         #expect(!paths.isReachable())
     }
 
-    @Test("A path of more use that is back takes the place of one of less")
-    func takesPlace() {
-        let paths = Manager([(one, .origin), (two, .replica), (three, .replica)], paths: 2)
+    /// Two paths at most; the first server's has failed, the two others' are up.
+    private func withoutTheFirst() -> Manager {
+        let paths = Manager([(one, .origin), (two, .origin), (three, .replica)], paths: 2)
         paths.use(streams: 1, now: start)
         _ = paths.commands(start)
         paths.up(path(two), now: start)
         paths.failed(path(one), now: start)
         _ = paths.commands(start)
         paths.up(path(three), now: start)
+        return paths
+    }
+
+    @Test("A path of more use that is back takes the place of one of less")
+    func takesPlace() {
+        let paths = withoutTheFirst()
         let later = start + .seconds(2)
         #expect(paths.connects(later) == [path(one)])
         // Nothing is closed for an attempt.
@@ -357,17 +363,11 @@ private final class Manager {
 
     @Test("No path takes the place of one that a stream depends on, and none is tried for it")
     func needed() {
-        let paths = Manager([(one, .origin), (two, .origin), (three, .replica)], paths: 2)
-        paths.use(streams: 1, now: start)
-        _ = paths.commands(start)
-        paths.failed(path(one), now: start)
-        paths.up(path(two), now: start)
-        _ = paths.commands(start)
-        paths.up(path(three), now: start)
+        let paths = withoutTheFirst()
         paths.needed = [path(two), path(three)]
         let later = start + .seconds(2)
         #expect(paths.commands(later).isEmpty)
-        // The last is, and its place is taken by another; what is needed only then stays all the same.
+        // The last one alone is needed now: the one before it makes room.
         paths.needed = [path(three)]
         #expect(paths.connects(later) == [path(one)])
         paths.up(path(one), now: later)

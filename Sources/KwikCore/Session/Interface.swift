@@ -4,8 +4,9 @@
 /// What the transport knows of a path, sampled by the driver at most once per loop turn.
 ///
 /// Round trips look as long as a peer lets them, by when it acknowledges. Everything that waits for some of
-/// them goes by a sample's times, each of which is `longestTime` at most.
+/// them goes by a sample's times, and those have a limit.
 public struct PathSample: Sendable {
+    /// The most that a sample has of `srtt`, `rttVariation` and `probeTimeout`.
     public static let longestTime = Interval.seconds(10)
 
     /// Smoothed round-trip time (RFC 9002 §5.3).
