@@ -309,6 +309,22 @@ private func finSum(_ bytes: [UInt8]) -> UInt64 {
         #expect(world.released == [one])
     }
 
+    /// Seed 1000036199: our half was refused, and RESET comes behind the FIN of the whole socket.
+    @Test(arguments: [true, false]) func streamThatIsReleasedHearsNothing(isFinished: Bool) {
+        let world = GatewayWorld()
+        world.up()
+        world.open(main, one)
+        _ = world.give(one, 10)
+        world.handle(.channelReset(main, code: 0))
+        world.receive(main, .fin(base: 0, final: 0, sum: 0, closed: true))
+        let ends: [StreamEnd] = [.finished(closed: true), .aborted(errno: 104)]
+        #expect(world.ends[one] == ends)
+        world.receive(main, .reset(errno: 110, offset: 0), finished: isFinished)
+        #expect(world.ends[one] == ends)
+        #expect(world.released == [one])
+        #expect(world.session.deadline == nil)
+    }
+
     @Test func backendThatAnswersAClosedClientIsReset() {
         let world = GatewayWorld()
         world.up()

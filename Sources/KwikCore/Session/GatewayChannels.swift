@@ -66,6 +66,8 @@ extension GatewaySession {
             while true {
                 switch channel.use {
                 case .ignored: return
+                // Our half of it was over before, so that nothing of the stream held it any more.
+                case .stream(let stream) where stream.isReleased: return
                 case .waiting:
                     try unsafe hold(UnsafeRawBufferPointer(rebasing: bytes[position...]), on: channel)
                     channel.isEnded = channel.isEnded || finished
