@@ -102,7 +102,7 @@ bench: dependencies-demo build ## what Kwik costs on loopback; build/bench.json 
 sanitize: dependencies-test ## unit tests under AddressSanitizer and ThreadSanitizer
 	@$(PYTHON) Tests/System/suite.py address thread
 
-fuzz: dependencies-test ## fuzzers over every parser [FUZZ_SECONDS=30, each]
+fuzz: dependencies-test ## fuzzers over every parser and the sessions [FUZZ_SECONDS=30, each]
 	@Tests/Fuzz/build.sh
 
 coverage: dependencies-test ## lines that the unit tests run

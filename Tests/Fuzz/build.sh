@@ -11,9 +11,10 @@ set -eu
 fuzz=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$fuzz/../.." && pwd)
 seconds=${FUZZ_SECONDS:-30}
-[ $# -gt 0 ] || set -- kdp programs zstd
+[ $# -gt 0 ] || set -- kdp programs sessions zstd
 flags="-swift-version 6 -strict-memory-safety -warnings-as-errors -O -g -parse-as-library"
-flags="$flags -sanitize=fuzzer,address"
+# A broken precondition says which.
+flags="$flags -sanitize=fuzzer,address -assert-config Debug"
 
 # A C door: its object file and the module map that Swift finds it by, in $out.
 door() { # name
@@ -49,7 +50,7 @@ for target in "$@"; do
     objects="" doors="" sources=""
     mkdir -p "$out/corpus"
     case $target in
-    kdp)
+    kdp | sessions)
         # Compiled with what it tests, as one module: it sees what tests see.
         sources=$(find -L "$root/Sources/KwikCore" -name '*.swift' | sort)
         ;;
@@ -69,7 +70,7 @@ for target in "$@"; do
     esac
     # shellcheck disable=SC2086
     swiftc $flags -module-name Fuzz -I "$out" $doors -o "$out/fuzz" $sources \
-        "$fuzz/$target/main.swift" $objects
+        "$fuzz/$target"/*.swift $objects
     # Swift's own backtraces would take the crash from libFuzzer.
     # Its exit code would be lost in a pipe.
     status=0

@@ -29,6 +29,19 @@ private let reset: StreamEnd = .aborted(errno: 104)
         #expect(world.session.channels.isEmpty && world.session.streams.isEmpty)
     }
 
+    @Test("A stream that was refused is not opened anew where its path ends in the same turn")
+    func refusalBeforeTheEndOfItsPath() throws {
+        let world = ClientWorld()
+        world.up()
+        let stream = try world.open()
+        world.receive(try world.main(), .opened(errno: 111, local: [], peer: []))
+        world.handle(.pathDown(ClientWorld.path))
+        world.up(PathID(2))
+        world.tick()
+        #expect(world.answers[stream] == [111] && world.released == [stream])
+        #expect(world.opened.count == 1)
+    }
+
     @Test("A turn looks at the streams that something was told of; those that wait are none of its business")
     func idleStreams() throws {
         let world = ClientWorld()

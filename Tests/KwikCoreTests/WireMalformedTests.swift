@@ -68,6 +68,7 @@ struct WireCase: CustomTestStringConvertible, Sendable {
             WireCase("WINDOW backwards", WireRaw.frame(4, 2, 1), .badRange),
             WireCase("WINDOW short", WireRaw.frame(4, 2), .badLength),
             WireCase("WINDOW long", WireRaw.frame(4, 2, 3, 4), .badLength),
+            WireCase("CARVE without a sequence", WireRaw.frame(5, 0, 0), .badSequence),
             WireCase("PROGRESS flags", WireRaw.frame(7, 2, 4), .badFlags),
             WireCase("PROGRESS short", WireRaw.frame(7, 2), .badLength),
             WireCase("PROGRESS long", WireRaw.frame(7, 2, 3, 3), .badLength),

@@ -165,7 +165,7 @@ extension WireChance {
         case 2: return .fin(base: low, final: high, sum: next(), closed: flip())
         case 3: return .reset(errno: Int32(skewed(UInt64(Int32.max))), offset: low)
         case 4: return .window(read: low, maximum: high)
-        case 5: return .carve(sequence: sequence, ranges())
+        case 5: return .carve(sequence: max(sequence, 1), ranges())
         case 6:
             guard sequence == 0 else { return .carved(sequence: sequence, ranges()) }
             return .delegated(ranges(), server: Array("mirror".utf8))

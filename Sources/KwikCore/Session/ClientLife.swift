@@ -34,10 +34,8 @@ extension ClientSession {
     }
 
     func setOwn(_ channel: ChannelID?, of stream: ClientStream) {
-        if !stream.released {
-            if let before = stream.own { path(before.path)?.ownStreams -= 1 }
-            if let channel { path(channel.path)?.ownStreams += 1 }
-        }
+        if let before = stream.own { path(before.path)?.ownStreams -= 1 }
+        if let channel { path(channel.path)?.ownStreams += 1 }
         stream.own = channel
     }
 
@@ -220,9 +218,7 @@ extension ClientSession {
     func release(_ stream: ClientStream, end: StreamEnd = .finished(closed: true)) {
         guard !stream.released else { return }
         stream.released = true
-        memory.leave(&stream.demand)
-        wake(stream)
-        if let own = stream.own { path(own.path)?.ownStreams -= 1 }
+        remove(stream)
         ended.append(streamReport(stream))
         endContributions(stream)
         for lease in stream.book.leases { giveBack(lease, of: stream, abandon: true) }
@@ -235,6 +231,7 @@ extension ClientSession {
         {
             abandon(own)
         }
+        setOwn(nil, of: stream)
         event(.streamClosed(stream.id, end, received: stream.down.read, sent: stream.up.produced))
         out.append(.release(stream.id))
     }

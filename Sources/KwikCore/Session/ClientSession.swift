@@ -89,7 +89,7 @@ public final class ClientSession {
     /// A program changed an option of its socket: the primary is told, and every later one too. What no frame
     /// can carry is left out.
     public func setOption(_ option: SocketOption, for id: StreamID, into actions: inout [Action]) {
-        guard let stream = stream(id), !stream.released, stream.options.set(option) else { return }
+        guard let stream = stream(id), stream.options.set(option) else { return }
         swap(&out, &actions)
         defer { swap(&out, &actions) }
         if let own = stream.own, !stream.ownFinished { send(.option(option), on: own) }
@@ -183,6 +183,11 @@ public final class ClientSession {
         memory.enter(&stream.demand)
     }
 
+    func remove(_ stream: ClientStream) {
+        memory.leave(&stream.demand)
+        streams.remove(at: Self.index(of: stream.id, in: streams))
+    }
+
     func wake(_ stream: ClientStream) {
         if stream.isAwake { return }
         stream.isAwake = true
@@ -233,7 +238,6 @@ public final class ClientSession {
             }
             if stream.isContested || stream.isEngaged || wouldEngage(stream, now: now) { busy = true }
         }
-        if awake.contains(where: \.released) { streams.removeAll { $0.released } }
         if spread(now: now) { busy = true }
         awake.removeAll { stream in
             stream.isAwake = !stream.released && (stream.isTimed || wouldEngage(stream, now: now))

@@ -22,7 +22,7 @@ extension ClientSession {
 
     /// The next byte that the program gives is urgent (out-of-band) data.
     public func urgent(_ id: StreamID, into actions: inout [Action]) {
-        guard let stream = stream(id), !stream.released else { return }
+        guard let stream = stream(id) else { return }
         swap(&out, &actions)
         defer { swap(&out, &actions) }
         stream.urgentSent = stream.up.produced
@@ -77,7 +77,7 @@ extension ClientSession {
     // MARK: The program's end of the stream
 
     func localEnded(_ id: StreamID, closed: Bool, now: Instant) {
-        guard let stream = stream(id), !stream.released else { return }
+        guard let stream = stream(id) else { return }
         guard case .open = stream.phase else {
             abort(stream, errno: ErrorNumber.connectionReset)
             return
@@ -125,6 +125,5 @@ extension ClientSession {
         for index in stream.parts.indices { endPart(index, of: stream, .streamDone, now: now) }
         dissolveQuorum(stream)
         advanced(stream, now: now)
-        updateWindow(stream, now: now)
     }
 }

@@ -5,8 +5,8 @@ public final class MemoryBudget {
     public let bytes: UInt64
     var sessions = Sharers()
     /// What gateways' streams hold at this moment: of their backends' bytes, and of their clients'.
-    fileprivate var down: UInt64 = 0
-    fileprivate var up: UInt64 = 0
+    fileprivate(set) var down: UInt64 = 0
+    fileprivate(set) var up: UInt64 = 0
     /// How far gateways' clients may send beyond what was taken, and beyond their first windows.
     fileprivate(set) var promised: UInt64 = 0
 

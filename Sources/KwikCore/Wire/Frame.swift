@@ -123,6 +123,8 @@ public enum WireError: Error, Hashable, Sendable {
     /// A range across a block boundary, not of whole blocks, descending or overlapping.
     case badRange
     case badFlags
+    /// A CARVE whose answer would be taken for the primary's own delegation.
+    case badSequence
     /// Compressed bytes that can't be made whole, or not within their block.
     case badCompression
     /// A frame that may not stand on a channel of this role or from this peer.

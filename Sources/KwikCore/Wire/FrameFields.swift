@@ -44,7 +44,9 @@ extension Frame {
             guard read <= maximum else { throw .badRange }
             return .window(read: read, maximum: maximum)
         case .carve:
-            return .carve(sequence: try need(cursor.varint()), try ranges(&cursor))
+            let sequence = try need(cursor.varint())
+            guard sequence != 0 else { throw .badSequence }
+            return .carve(sequence: sequence, try ranges(&cursor))
         case .carved:
             let sequence = try need(cursor.varint())
             let ranges = try ranges(&cursor)
@@ -208,6 +210,7 @@ extension Frame {
             output.varint(read)
             output.varint(maximum)
         case .carve(let sequence, let ranges):
+            precondition(sequence != 0, "CARVE without a sequence")
             output.varint(sequence)
             Frame.encode(ranges, to: &output)
         case .carved(let sequence, let ranges):
