@@ -11,7 +11,7 @@ set -eu
 fuzz=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$fuzz/../.." && pwd)
 seconds=${FUZZ_SECONDS:-30}
-[ $# -gt 0 ] || set -- kdp programs sessions zstd
+[ $# -gt 0 ] || set -- kcp kdp programs sessions zstd
 flags="-swift-version 6 -strict-memory-safety -warnings-as-errors -O -g -parse-as-library"
 # A broken precondition says which.
 flags="$flags -sanitize=fuzzer,address -assert-config Debug"
@@ -50,6 +50,11 @@ for target in "$@"; do
     objects="" doors="" sources=""
     mkdir -p "$out/corpus"
     case $target in
+    kcp)
+        door CKwikMessages
+        for name in KwikCore KwikControl; do module $name; done
+        objects="$objects -lprotobuf-c"
+        ;;
     kdp | sessions)
         # Compiled with what it tests, as one module: it sees what tests see.
         sources=$(find -L "$root/Sources/KwikCore" -name '*.swift' | sort)
