@@ -1,17 +1,21 @@
-/// A client's session, its programs, and three servers, all of them hostile: the first is every stream's
-/// primary, whose bytes are the stream's by definition, the others say of them what they like.
+/// A client's session, its programs, and three servers: the first is every stream's primary, whose bytes are
+/// the stream's by definition, the others say of them what they like. All of them are hostile, or all but the
+/// primary: then each program gets the whole stream in the end, whatever the others do.
 final class ClientDriver: Driver {
     private let client: ClientSession
     private(set) var servers: [PathID: ServerID] = [:]
     /// The third server's bytes stand elsewhere than the primary's.
     let isShifted: Bool
+    /// Where streams end; nil: the primary is hostile too.
+    let total: UInt64?
     private let policy: ClientSettings.SilentPrimary
-    private static let primary = ServerID(1)
+    static let primary = ServerID(1)
 
     init(_ settings: UInt8, _ script: Script) {
         let policies: [ClientSettings.SilentPrimary] = [.fail, .fail, .promote, .quorum]
         policy = policies[Int(settings & 3)]
         isShifted = policy == .fail && settings & 16 != 0
+        total = settings & 32 == 0 ? nil : 64 * Block.size + 100
         client = ClientSession(
             settings: ClientSettings(silentPrimary: policy), integrity: Content.integrity,
             memory: MemoryBudget(bytes: settings & 4 == 0 ? 1 << 24 : 1 << 18),
@@ -22,12 +26,14 @@ final class ClientDriver: Driver {
                 for: ServerID(UInt32(server)))
         }
         super.init(client, script, parity: 0)
+        staysToTheEnd = total != nil
         call { client.claim([2], by: ServerID(2), bound: [[2]], into: &$0) }
         addServer(0)
         open()
+        if settings & 64 != 0 { engage() }
     }
 
-    private func addServer(_ drawn: Int) {
+    func addServer(_ drawn: Int) {
         let server = ServerID(UInt32(1 + drawn % 3))
         let roles: Roles = server == Self.primary || policy == .quorum ? [.origin, .replica] : .replica
         let name = PathName(server: server, interface: InterfaceID(UInt32(drawn / 3)))
@@ -57,10 +63,16 @@ final class ClientDriver: Driver {
         policy == .fail && servers[channel.path] != Self.primary
     }
 
+    override func isHostile(_ path: PathID) -> Bool { total == nil || servers[path] != Self.primary }
+
+    override func willTick() {
+        for path in wire.paths where !isHostile(path) { handle(.heard(path)) }
+    }
+
     override func ownStep() {
         switch script.below(8) {
         case 0, 1, 2: addServer(script.below(6))
-        case 3: if let path = wire.path(&script) { losePath(path) }
+        case 3: if let path = wire.path(&script), isHostile(path) { losePath(path) }
         case 4: open()
         case 5: for path in wire.paths { handle(.heard(path)) }
         case 6:
@@ -72,10 +84,7 @@ final class ClientDriver: Driver {
     }
 
     override func obey() {
-        let indices = wire.channels.indices.filter {
-            wire.channels[$0].preface != nil && !wire.channels[$0].hasEnded
-        }
-        if !indices.isEmpty { serve(indices[script.below(indices.count)]) }
+        if let asked = wire.channel(&script, where: { $0.preface != nil && !$0.hasEnded }) { serve(asked) }
     }
 
     override func carryOut(_ action: Action) {
@@ -97,8 +106,23 @@ final class ClientDriver: Driver {
         }
     }
 
+    /// The honest primary goes on until the programs have all of it.
+    private func finish(_ total: UInt64) {
+        for _ in 0..<3_000 where sockets.values.contains(where: { !$0.isShut }) {
+            for channel in wire.channels where !isHostile(channel.id.path) {
+                while !channel.hasEnded, serve(channel) {}
+            }
+            for id in sockets.keys.sorted() { take(id, atMost: .max) }
+            tick(after: .milliseconds(100))
+        }
+        for (id, socket) in sockets {
+            require(socket.isShut && socket.taken == total, "stream \(id) stands at \(socket.taken)")
+        }
+    }
+
     /// Programs that quit leave nothing behind, whatever the servers said before.
     override func conclude() {
+        if let total { finish(total) }
         for id in sockets.keys.sorted() { handle(.localAborted(id, errno: 0)) }
         tick(after: .seconds(100))
         require(client.streams.isEmpty && sockets.isEmpty, "streams are left")

@@ -40,6 +40,8 @@ class Driver {
     private var writer = FrameWriter()
     /// The bytes that sockets take can only be the stream's.
     var isContentKnown = true
+    /// Sockets take all that comes for them.
+    var staysToTheEnd = false
 
     init(_ session: any Driven, _ script: Script, parity: Int64) {
         self.session = session
@@ -63,6 +65,9 @@ class Driver {
     func place(of stream: StreamID) -> UInt64 { 0 }
     /// What the peer at the channel's far end may write for the stream's bytes.
     func maySayAnything(on channel: ChannelID) -> Bool { false }
+    /// Who is at the path's far end may do anything.
+    func isHostile(_ path: PathID) -> Bool { true }
+    func willTick() {}
 
     // MARK: Steps
 
@@ -92,72 +97,81 @@ class Driver {
 
     /// On a channel of the peer's own.
     private func preface() {
-        guard let path = wire.path(&script), wire.channels.count < 64 else { return }
-        let index = wire.openChannel(on: path)
+        guard let path = wire.path(&script), isHostile(path), wire.channels.count < 64 else { return }
+        let channel = wire.openChannel(on: path)
         let stream = drawStream()
         let preface = script.preface(of: stream, about: place(of: stream))
-        unsafe receive(index, Array(writer.preface(preface).bytes))
-        if script.below(4) == 0 { receive(index, []) }
+        unsafe receive(channel, Array(writer.preface(preface).bytes))
+        if script.below(4) == 0 { receive(channel, []) }
+    }
+
+    private func hostileChannel() -> Channel? {
+        wire.channel(&script) { !$0.hasEnded && isHostile($0.id.path) }
     }
 
     private func frame() {
-        guard let index = wire.writable(&script) else { return }
-        write(script.frame(about: place(of: drawStream())), on: index)
+        guard let channel = hostileChannel() else { return }
+        write(script.frame(about: place(of: drawStream())), on: channel)
     }
 
     private func data() {
-        guard let index = wire.writable(&script) else { return }
+        guard let channel = hostileChannel() else { return }
         let start = min(script.offset(about: place(of: drawStream())), WireLimit.maximumOffset - 1)
         let left = min(Block.roundDown(start) + Block.size, WireLimit.maximumOffset) - start
         let count = script.flag() ? left : min(left, 1 + UInt64(script.byte()))
         let range = ByteRange(start, start + count)
         var plain = Content.bytes(range)
-        let lies = script.byte() % 4 == 0 && maySayAnything(on: wire.channels[index].id)
+        let lies = script.byte() % 4 == 0 && maySayAnything(on: channel.id)
         if lies { plain = plain.map { ~$0 } }
         let isCompressed = !lies && script.byte() % 4 == 0
         let bytes = isCompressed ? Content.compressed(range) : plain
         guard bytes.count <= left else { return }
         let crc = script.byte() == 255 ? 0 : Content.crc(plain)
-        write(bytes, at: start, flags: isCompressed ? 1 : 0, crc32c: crc, on: index)
+        write(bytes, at: start, flags: isCompressed ? 1 : 0, crc32c: crc, on: channel)
     }
 
     private func rubbish() {
-        guard let index = wire.writable(&script) else { return }
-        receive(index, script.array(1 + script.below(20)))
+        guard let channel = hostileChannel() else { return }
+        receive(channel, script.array(1 + script.below(20)))
     }
 
     private func endChannel() {
         switch script.below(4) {
         case 0:
-            guard let index = wire.writable(&script) else { return }
-            receive(index, [], finished: true)
+            guard let channel = hostileChannel() else { return }
+            receive(channel, [], finished: true)
         case 1, 2:
-            guard let index = wire.writable(&script) else { return }
+            guard let channel = hostileChannel() else { return }
             // With RESET_STREAM, or STOP_SENDING alone.
-            if script.flag() { wire.end(index) }
-            wire.finish(index)
-            handle(.channelReset(wire.channels[index].id, code: UInt64(script.below(13))))
+            if script.flag() { channel.hasEnded = true }
+            channel.isFinished = true
+            handle(.channelReset(channel.id, code: UInt64(script.below(13))))
         default:
-            if let id = wire.close(&script) { handle(.channelClosed(id)) }
+            if let over = wire.channel(&script, where: { $0.hasEnded && $0.isFinished }) {
+                wire.close(over)
+                handle(.channelClosed(over.id))
+            }
         }
     }
 
-    func write(_ frame: Frame, on index: Int) { unsafe receive(index, Array(writer.frame(frame).bytes)) }
+    func write(_ frame: Frame, on channel: Channel) {
+        unsafe receive(channel, Array(writer.frame(frame).bytes))
+    }
 
     /// A piece within a block.
     func write(
-        _ bytes: [UInt8], at offset: UInt64, flags: UInt8 = 0, crc32c: UInt32? = nil, on index: Int
+        _ bytes: [UInt8], at offset: UInt64, flags: UInt8 = 0, crc32c: UInt32? = nil, on channel: Channel
     ) {
         let header = writer.dataHeader(
             offset: offset, length: bytes.count, flags: flags, crc32c: crc32c ?? Content.crc(bytes))
-        unsafe receive(index, Array(header.bytes) + bytes)
+        unsafe receive(channel, Array(header.bytes) + bytes)
     }
 
-    func receive(_ index: Int, _ bytes: [UInt8], finished: Bool = false) {
-        guard index < wire.channels.count, !wire.channels[index].hasEnded else { return }
-        if finished { wire.end(index) }
-        let id = wire.channels[index].id
-        unsafe bytes.withUnsafeBytes { unsafe handle(.received(id, $0, finished: finished)) }
+    func receive(_ channel: Channel, _ bytes: [UInt8], finished: Bool = false) {
+        // Its path may have been ended meanwhile.
+        guard !channel.hasEnded, wire.channels.contains(where: { $0 === channel }) else { return }
+        if finished { channel.hasEnded = true }
+        unsafe bytes.withUnsafeBytes { unsafe handle(.received(channel.id, $0, finished: finished)) }
     }
 
     // MARK: Local sockets
@@ -187,11 +201,15 @@ class Driver {
 
     private func take() {
         guard let id = drawSocket() else { return }
+        take(id, atMost: script.flag() ? .max : 1 << script.below(16))
+    }
+
+    func take(_ id: StreamID, atMost most: Int) {
         var slices: [ChunkSlice] = []
         session.readable(id, into: &slices)
         let all = slices.reduce(0) { $0 + $1.count }
         require(all == 0 || sockets[id]?.isShut == false, "bytes for a socket that was shut")
-        let count = script.flag() ? all : min(all, 1 << script.below(16))
+        let count = min(all, most)
         guard count > 0, let taken = sockets[id]?.taken else { return }
         let bytes = slices.flatMap { unsafe Array($0.bytes) }.prefix(count)
         let expected = Content.bytes(ByteRange(taken, taken + UInt64(count)))
@@ -202,7 +220,7 @@ class Driver {
 
     private func socketEnds() {
         guard let id = drawSocket() else { return }
-        switch script.below(4) {
+        switch staysToTheEnd ? 0 : script.below(4) {
         case 0, 1:
             guard sockets[id]?.hasEnded == false else { return }
             sockets[id]?.hasEnded = true
@@ -228,6 +246,7 @@ class Driver {
 
     func tick(after interval: Interval) {
         now = now + interval
+        willTick()
         handle(.tick)
         var spins = 0
         while let deadline = session.deadline, deadline <= now {

@@ -1,8 +1,8 @@
 /// One channel, as the session's peer and its transport have it.
-struct Channel {
+final class Channel {
     let id: ChannelID
-    /// What the session wrote.
-    var reader: ChannelReader
+    /// Of what the session writes.
+    private var reader: ChannelReader
     /// The peer's half is complete, or taken back.
     var hasEnded = false
     /// The session's half is.
@@ -12,15 +12,45 @@ struct Channel {
     var asked: [Frame] = []
     /// What an honest server has answered: OPENED, and DATA up to here but for what was carved.
     var isAnswered = false
+    var base: UInt64 = 0
     var next: UInt64 = 0
     var carved: [ByteRange] = []
+    /// It has said how far the stream goes, and that it ends there.
+    var saidEnd = false
+    var saidFin = false
+    /// The client takes bytes up to here.
+    var window: UInt64 = 65_536
 
-    fileprivate mutating func take(_ item: ChannelReader.Item) {
+    init(_ id: ChannelID, isSessions: Bool) {
+        self.id = id
+        reader = ChannelReader(expectsPreface: isSessions)
+    }
+
+    fileprivate func read(_ slice: ChunkSlice) {
+        var position = 0
+        do throws(WireError) {
+            while let item = try unsafe reader.next(slice.bytes, from: &position) { take(item) }
+        } catch {
+            preconditionFailure("no reader takes what was sent on \(id): \(error)")
+        }
+    }
+
+    fileprivate func finish() {
+        do throws(WireError) {
+            try reader.finish()
+        } catch {
+            preconditionFailure("finished within a frame on \(id): \(error)")
+        }
+        isFinished = true
+    }
+
+    private func take(_ item: ChannelReader.Item) {
         switch item {
         case .preface(let preface): self.preface = preface
         case .frame(let frame):
             switch frame {
             case .carve, .sumRequest: asked.append(frame)
+            case .window(_, let maximum): window = max(window, maximum)
             default: break
             }
         case .data, .bytes, .dataEnd: break
@@ -33,7 +63,7 @@ struct Wire {
     /// 0: the session's channels have even numbers, 1: odd ones.
     private let parity: Int64
     private(set) var paths: [PathID] = []
-    var channels: [Channel] = []
+    private(set) var channels: [Channel] = []
     private var pathsEver: UInt32 = 0
     private var next: [PathID: [Int64]] = [:]
 
@@ -58,33 +88,22 @@ struct Wire {
         return true
     }
 
-    mutating func path(_ script: inout Script) -> PathID? {
+    func path(_ script: inout Script) -> PathID? {
         paths.isEmpty ? nil : paths[script.below(paths.count)]
     }
 
     /// A channel of the peer's own.
-    mutating func openChannel(on path: PathID) -> Int {
+    mutating func openChannel(on path: PathID) -> Channel {
         add(ChannelID(path: path, number: take(path, 1 - parity)))
     }
 
-    /// One of those that the peer may still write to.
-    func writable(_ script: inout Script) -> Int? {
-        let indices = channels.indices.filter { !channels[$0].hasEnded }
-        return indices.isEmpty ? nil : indices[script.below(indices.count)]
+    func channel(_ script: inout Script, where isMeant: (Channel) -> Bool) -> Channel? {
+        let meant = channels.filter(isMeant)
+        return meant.isEmpty ? nil : meant[script.below(meant.count)]
     }
-
-    mutating func end(_ index: Int) { channels[index].hasEnded = true }
-
-    mutating func finish(_ index: Int) { channels[index].isFinished = true }
 
     /// Both halves are over: the transport forgets the channel.
-    mutating func close(_ script: inout Script) -> ChannelID? {
-        let over = channels.filter { $0.hasEnded && $0.isFinished }
-        guard !over.isEmpty else { return nil }
-        let id = over[script.below(over.count)].id
-        channels.removeAll { $0.id == id }
-        return id
-    }
+    mutating func close(_ channel: Channel) { channels.removeAll { $0 === channel } }
 
     // MARK: What the session does
 
@@ -94,40 +113,21 @@ struct Wire {
         _ = add(id)
     }
 
-    mutating func sent(_ id: ChannelID, _ slice: ChunkSlice) {
+    func sent(_ id: ChannelID, _ slice: ChunkSlice) {
         require(slice.count > 0, "an empty send")
-        let index = writing(id)
-        var position = 0
-        do throws(WireError) {
-            while let item = try unsafe channels[index].reader.next(slice.bytes, from: &position) {
-                channels[index].take(item)
-            }
-        } catch {
-            preconditionFailure("no reader takes what was sent on \(id): \(error)")
-        }
+        writing(id).read(slice)
     }
 
-    mutating func finished(_ id: ChannelID) {
-        let index = writing(id)
-        do throws(WireError) {
-            try channels[index].reader.finish()
-        } catch {
-            preconditionFailure("finished within a frame on \(id): \(error)")
-        }
-        channels[index].isFinished = true
-    }
+    func finished(_ id: ChannelID) { writing(id).finish() }
 
-    mutating func abandoned(_ id: ChannelID) {
-        guard let index = channels.firstIndex(where: { $0.id == id }) else { return }
-        channels[index].isFinished = true
-    }
+    func abandoned(_ id: ChannelID) { channels.first { $0.id == id }?.isFinished = true }
 
-    private func writing(_ id: ChannelID) -> Int {
-        guard let index = channels.firstIndex(where: { $0.id == id }) else {
+    private func writing(_ id: ChannelID) -> Channel {
+        guard let channel = channels.first(where: { $0.id == id }) else {
             preconditionFailure("bytes or an end on \(id), which is not known")
         }
-        require(!channels[index].isFinished, "bytes or an end behind the end of \(id)")
-        return index
+        require(!channel.isFinished, "bytes or an end behind the end of \(id)")
+        return channel
     }
 
     // MARK: Both
@@ -138,10 +138,10 @@ struct Wire {
         return number
     }
 
-    private mutating func add(_ id: ChannelID) -> Int {
-        let isSessions = id.number & 1 == parity
-        channels.append(Channel(id: id, reader: ChannelReader(expectsPreface: isSessions)))
-        return channels.count - 1
+    private mutating func add(_ id: ChannelID) -> Channel {
+        let channel = Channel(id, isSessions: id.number & 1 == parity)
+        channels.append(channel)
+        return channel
     }
 }
 

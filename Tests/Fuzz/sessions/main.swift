@@ -5,7 +5,8 @@
 //
 // No input stops the process or keeps its loop busy; the session writes what a reader takes, on channels that
 // are open; each socket's end and each stream's release come once; local sockets take the stream's bytes and
-// no others; and what a gateway's session held of its process's memory is given back.
+// no others, and all of it where none but replicas are hostile; and what a gateway's session held of its
+// process's memory is given back.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOne(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
