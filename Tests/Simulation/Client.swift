@@ -14,6 +14,7 @@ final class Client: Node {
     private(set) var primaries: [Int: [ServerID]] = [:]
     private(set) var streams: [Int: StreamID] = [:]
     private(set) var openedAt: [Int: Instant] = [:]
+    private(set) var closedAt: [Int: Instant] = [:]
     private(set) var coverage = Coverage()
     private(set) var engaged: [Int: [ServerID]] = [:]
     private(set) var replicaEnds: [Int: [ReplicaEnd]] = [:]
@@ -241,12 +242,7 @@ final class Client: Node {
             if state == .suspect { coverage.suspected += 1 }
             if state == .failed { coverage.failedPaths += 1 }
         case .malformed, .policyViolation, .integrityFailure: world.fail("client: \(event)")
-        case .streamClosed(let stream, .aborted(let errno), _, _):
-            guard let program = byStream[stream], program.state == .done else { return }
-            switch program.workload.ending {
-            case .close, .bye, .halfClose: abortedAfter.append((program.index, errno))
-            case .abort, .leave, .deafen, .quit: break
-            }
+        case .streamClosed(let stream, let end, _, _): closed(stream, end)
         case .belowTarget: coverage.belowTarget += 1
         case .contributed: coverage.contributed += 1
         case .contributionFailed: coverage.contributionsFailed += 1
@@ -255,7 +251,17 @@ final class Client: Node {
             // A gateway that has forgotten its session numbers anew, perhaps like a stream that still ends.
             if network.server(server).losses.isEmpty { world.fail("client: \(event)") }
         case .streamConnected(let stream, _): reached(.connected, stream)
-        case .streamClosed, .windowUsed, .channelFailed, .nameRefused: break
+        case .windowUsed, .channelFailed, .nameRefused: break
+        }
+    }
+
+    private func closed(_ stream: StreamID, _ end: StreamEnd) {
+        guard let program = byStream[stream] else { return }
+        closedAt[program.index] = world.now
+        guard case .aborted(let errno) = end, program.state == .done else { return }
+        switch program.workload.ending {
+        case .close, .bye, .halfClose: abortedAfter.append((program.index, errno))
+        case .abort, .leave, .deafen, .quit: break
         }
     }
 }

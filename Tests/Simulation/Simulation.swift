@@ -311,6 +311,8 @@ public final class Simulation {
         if program.witness?.truthMayFail ?? false { return true }
         if client.disagreed.contains(program.index) { return true }
         let opened = client.openedAt[program.index] ?? world.now
+        // Servers say nothing where nothing is left to say.
+        let closed = client.closedAt[program.index] ?? world.now
         for id in client.primaries[program.index] ?? [] {
             let server = network.server(id)
             if server.losses.contains(where: { $0 >= opened }) { return true }
@@ -322,7 +324,7 @@ public final class Simulation {
             let way = Network.Way(server: id, interface: interface)
             let wait = min(program.workload.userTimeout?.seconds ?? .infinity, Simulation.failTime)
             let patience = max(1, wait * 0.8 - Simulation.swallowed)
-            let longest = network.longestSilence(way, from: opened, to: world.now)
+            let longest = network.longestSilence(way, from: opened, to: closed)
             if longest > Interval(seconds: patience) { return true }
         }
         return false

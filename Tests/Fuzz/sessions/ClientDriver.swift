@@ -55,8 +55,14 @@ final class ClientDriver: Driver {
 
     override func place(of stream: StreamID) -> UInt64 {
         guard let socket = sockets[stream] else { return 0 }
-        guard script.flag() else { return script.flag() ? socket.taken : socket.given }
-        return client.find(stream)?.down.front ?? 0
+        switch script.below(4) {
+        case 0: return socket.taken
+        case 1: return socket.given
+        case 2: return client.find(stream)?.down.front ?? 0
+        default:
+            let leases = client.find(stream)?.book.leases ?? []
+            return leases.isEmpty ? 0 : leases[script.below(leases.count)].range.start
+        }
     }
 
     override func maySayAnything(on channel: ChannelID) -> Bool {

@@ -10,6 +10,12 @@ enum Content {
         return (range.start..<range.end).map { byte(at: $0) }
     }
 
+    static func isContent(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> Bool {
+        let expected = Self.bytes(ByteRange(offset, offset + UInt64(bytes.count)))
+        // Byte by byte would take most of the time.
+        return unsafe expected.withUnsafeBytes { unsafe hash(0, $0) == hash(0, bytes) }
+    }
+
     private static let beginning = (0..<80 * Block.size).map { byte(at: $0) }
 
     static var integrity: Integrity {
