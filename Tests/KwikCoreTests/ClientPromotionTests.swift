@@ -69,6 +69,20 @@ private let mirrorPath = ClientWorld.mirrorPath
         #expect(world.now - last <= .milliseconds(expected + 10))
     }
 
+    @Test("A program that quits in the turn in which its silent primary is due has no other server")
+    func quitInTheTurn() throws {
+        let (scene, _) = try matched()
+        let world = scene.world
+        world.pass(.milliseconds(270), on: [mirrorPath])
+        let opened = world.opened
+        #expect(world.ends[scene.stream] == nil)
+        world.now = world.now + .milliseconds(20)
+        world.handle(.localAborted(scene.stream, errno: 0))
+        world.handle(.tick)
+        #expect(world.released == [scene.stream])
+        #expect(world.opened == opened)
+    }
+
     private func blocks(_ range: ByteRange) -> [ByteRange] {
         (Block.index(of: range.start)..<Block.index(of: range.end)).map { .blocks($0, $0 + 1) }
     }

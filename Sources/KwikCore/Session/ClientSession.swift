@@ -186,6 +186,8 @@ public final class ClientSession {
     func remove(_ stream: ClientStream) {
         memory.leave(&stream.demand)
         streams.remove(at: Self.index(of: stream.id, in: streams))
+        if stream.isAwake { awake.remove(at: Self.index(of: stream.id, in: awake)) }
+        stream.isAwake = false
     }
 
     func wake(_ stream: ClientStream) {
@@ -240,7 +242,7 @@ public final class ClientSession {
         }
         if spread(now: now) { busy = true }
         awake.removeAll { stream in
-            stream.isAwake = !stream.released && (stream.isTimed || wouldEngage(stream, now: now))
+            stream.isAwake = stream.isTimed || wouldEngage(stream, now: now)
             return !stream.isAwake
         }
         nextTick = busy ? now + Tuning.tick : .never
