@@ -66,7 +66,7 @@ public enum Frame: Hashable, Sendable {
     /// 4. Of the direction opposite to the frame's own.
     case window(read: UInt64, maximum: UInt64)
     /// 5. Whole blocks, as disjoint byte ranges in ascending order, none empty. The last one may end within a
-    /// block: the short last block of a stream that has ended.
+    /// block: the short last block of a stream that has ended. The sequence is not 0, as its CARVED's is not.
     case carve(sequence: UInt64, [ByteRange])
     /// 6. The sequence is not 0.
     case carved(sequence: UInt64, [ByteRange])
