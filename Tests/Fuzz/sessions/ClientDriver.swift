@@ -26,7 +26,7 @@ final class ClientDriver: Driver {
                 for: ServerID(UInt32(server)))
         }
         super.init(client, script, parity: 0)
-        staysToTheEnd = total != nil
+        expected = total
         call { client.claim([2], by: ServerID(2), bound: [[2]], into: &$0) }
         addServer(0)
         open()
@@ -129,6 +129,7 @@ final class ClientDriver: Driver {
     /// Programs that quit leave nothing behind, whatever the servers said before.
     override func conclude() {
         if let total { finish(total) }
+        expected = nil
         for id in sockets.keys.sorted() { handle(.localAborted(id, errno: 0)) }
         tick(after: .seconds(100))
         require(client.streams.isEmpty && sockets.isEmpty, "streams are left")

@@ -38,10 +38,9 @@ class Driver {
     var sockets: [StreamID: Socket] = [:]
     private(set) var now = Instant(nanoseconds: 1_000_000_000)
     private var writer = FrameWriter()
-    /// The bytes that sockets take can only be the stream's.
-    var isContentKnown = true
-    /// Sockets take all that comes for them.
-    var staysToTheEnd = false
+    /// What each socket gets before its stream is over, as its sockets take all that comes for them and its
+    /// server is honest; nil: none need get anything.
+    var expected: UInt64?
 
     init(_ session: any Driven, _ script: Script, parity: Int64) {
         self.session = session
@@ -215,7 +214,7 @@ class Driver {
         var left = count
         for slice in slices {
             let part = unsafe UnsafeRawBufferPointer(rebasing: slice.bytes.prefix(left))
-            let isRight = unsafe !isContentKnown || Content.isContent(part, at: taken + UInt64(count - left))
+            let isRight = unsafe Content.isContent(part, at: taken + UInt64(count - left))
             require(isRight, "wrong bytes of stream \(id) behind \(taken)")
             left -= part.count
         }
@@ -225,7 +224,7 @@ class Driver {
 
     private func socketEnds() {
         guard let id = drawSocket() else { return }
-        switch staysToTheEnd ? 0 : script.below(4) {
+        switch expected != nil ? 0 : script.below(4) {
         case 0, 1:
             guard sockets[id]?.hasEnded == false else { return }
             sockets[id]?.hasEnded = true
@@ -286,8 +285,7 @@ class Driver {
             case .abandon(let id, _): wire.abandoned(id)
             case .endPath(let path, _): lost.append(path)
             case .endLocal(let id, let end): endLocal(id, end)
-            case .release(let id):
-                require(sockets.removeValue(forKey: id) != nil, "stream \(id) is released, and there is none")
+            case .release(let id): release(id)
             case .stop, .probe, .deliver, .accept: break
             case .opened, .offered, .connect, .setOption, .event: carryOut(action)
             }
@@ -304,5 +302,13 @@ class Driver {
             sockets[id]?.isShut = true
         case .aborted: sockets[id]?.isOver = true
         }
+    }
+
+    private func release(_ id: StreamID) {
+        guard let socket = sockets.removeValue(forKey: id) else {
+            preconditionFailure("stream \(id) is released, and there is none")
+        }
+        let isWhole = expected.map { socket.isShut && socket.taken == $0 } ?? true
+        require(isWhole, "stream \(id) is released at \(socket.taken)")
     }
 }
