@@ -187,7 +187,9 @@ public final class ClientSession {
         memory.leave(&stream.demand)
         streams.remove(at: Self.index(of: stream.id, in: streams))
         if stream.isAwake { awake.remove(at: Self.index(of: stream.id, in: awake)) }
+        if stream.isSending { sending.removeAll { $0 === stream } }
         stream.isAwake = false
+        stream.isSending = false
     }
 
     func wake(_ stream: ClientStream) {

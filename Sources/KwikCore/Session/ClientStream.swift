@@ -302,7 +302,7 @@ final class ClientStream {
 
     /// Whether a replica has yet to be told upstream bytes, or their end.
     func hasReplay(_ part: Part) -> Bool {
-        guard part.ended == nil, !released else { return false }
+        guard part.ended == nil else { return false }
         return part.upSent < min(up.produced, part.upMaximum)
             || (upEnd != nil && !part.finSent && part.upSent == up.produced)
     }

@@ -15,7 +15,7 @@ extension ClientSession {
     }
 
     public func wantsToSend(_ path: PathID) -> Bool {
-        for stream in sending where !stream.released {
+        for stream in sending {
             if stream.hasUpstream(on: path) { return true }
             for part in stream.parts where part.channel.path == path && stream.hasReplay(part) {
                 return true
@@ -40,9 +40,7 @@ extension ClientSession {
             }
             if stream.deficit > 0 {
                 let sent =
-                    stream.released
-                    ? 0 : pullUpstream(stream, path: path, now: now)
-                        + pullReplay(stream, path: path, now: now)
+                    pullUpstream(stream, path: path, now: now) + pullReplay(stream, path: path, now: now)
                 left -= sent
                 stream.deficit = sent == 0 ? 0 : stream.deficit - sent
                 idle = sent == 0 ? idle + 1 : 0
