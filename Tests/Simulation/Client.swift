@@ -22,21 +22,34 @@ final class Client: Node {
     private(set) var disagreed: Set<Int> = []
     /// Streams that ended by an error after their programs had done all they wanted.
     private(set) var abortedAfter: [(program: Int, errno: Int32)] = []
+    /// nil: not asked for.
+    private(set) var secondaries: SecondaryRecord?
+    /// Where that is kept.
+    private let hashed = Tally()
     /// Bytes that each program was given.
     private(set) var delivered: UInt64 = 0
 
     init(_ world: World, _ network: Network, _ scenario: Scenario) {
         self.network = network
         nativeAfter = scenario.nativeAfter
+        secondaries = scenario.records ? SecondaryRecord() : nil
+        let integrity =
+            scenario.records
+            ? SimIntegrity.make { [hashed] in hashed.bytes += UInt64($0) } : SimIntegrity.make()
         session = ClientSession(
-            settings: scenario.settings, integrity: SimIntegrity.make(),
+            settings: scenario.settings, integrity: integrity,
             memory: MemoryBudget(bytes: scenario.memory), codec: scenario.compresses ? SimCodec.make() : nil)
         super.init(world, name: "client")
         for server in network.servers { claim(server.id) }
     }
 
     func setTagger(_ tagger: @escaping Tagger, for server: ServerID) {
-        unsafe session.setTagger(tagger, for: server)
+        guard secondaries != nil else { return unsafe session.setTagger(tagger, for: server) }
+        unsafe session.setTagger(
+            { [hashed] stream, block, bytes in
+                hashed.bytes += UInt64(bytes.count)
+                return unsafe tagger(stream, block, bytes)
+            }, for: server)
     }
 
     /// Each server says who it is, and tries to be another.
@@ -174,7 +187,10 @@ final class Client: Node {
     }
 
     override func carryOutLocal(_ action: Action) {
-        if case .offered(let stream, _) = action { return take(stream) }
+        if case .offered(let stream, let server) = action {
+            record { $0.offers.append((stream, server)) }
+            return take(stream)
+        }
         guard case .opened(let stream, let errno, _, _) = action else {
             return world.fail("client: an action for gateways: \(action)")
         }
@@ -192,9 +208,47 @@ final class Client: Node {
 
     override func released(_ stream: StreamID) { dialler?.use(streams: locals.count) }
 
+    // MARK: Channels of servers
+
+    /// At the end of the run.
+    func finishRecord() {
+        let internals = report.paths.map(\.internalChannels)
+        record { [hashed] in
+            $0.leftInternal = internals.reduce(0, +)
+            $0.hashed = hashed.bytes
+        }
+    }
+
+    func record(_ body: (inout SecondaryRecord) -> Void) {
+        guard var record = secondaries.take() else { return }
+        body(&record)
+        secondaries = record
+    }
+
+    override func noticed(_ item: ChannelReader.Item, on channel: ChannelID) { record(item, on: channel) }
+
+    override func noticedEnd(_ channel: ChannelID, code: UInt64?) {
+        record {
+            $0.change(channel) { channel in
+                channel.isFinished = code == nil
+                channel.reset = code
+            }
+        }
+    }
+
+    override func abandoning(_ channel: ChannelID, _ code: ErrorCode) {
+        record { $0.change(channel) { $0.abandoned = code } }
+    }
+
+    override func ending(_ path: PathID, _ code: ErrorCode) {
+        guard let server = dialler?.name(of: path)?.server else { return }
+        record { $0.endedPaths.append((server, code)) }
+    }
+
     // MARK: Events
 
     override func happened(_ event: Event) {
+        record(event)
         switch event {
         case .streamOpened(let stream, let server):
             guard let program = byStream[stream] else { return }
@@ -241,7 +295,8 @@ final class Client: Node {
         case .pathStateChanged(_, _, _, let state):
             if state == .suspect { coverage.suspected += 1 }
             if state == .failed { coverage.failedPaths += 1 }
-        case .malformed, .policyViolation, .integrityFailure: world.fail("client: \(event)")
+        case .malformed, .policyViolation, .integrityFailure:
+            if network.servers.allSatisfy({ $0.mischief == nil }) { world.fail("client: \(event)") }
         case .streamClosed(let stream, let end, _, _): closed(stream, end)
         case .belowTarget: coverage.belowTarget += 1
         case .contributed: coverage.contributed += 1

@@ -15,12 +15,14 @@ final class Gateway: Node {
     /// Bytes of each stream that were read from its backend, dropped ones included.
     private(set) var produced: [StreamID: UInt64] = [:]
     private let onEvent: (Event) -> Void
+    private let mischiefs: Mischiefs?
     /// Connects and releases of each stream: an answer that comes too late is dropped.
     private var attempts: [StreamID: Int] = [:]
 
     init(_ world: World, _ server: Server, tagger: @escaping Tagger, onEvent: @escaping (Event) -> Void) {
         self.server = server
         self.onEvent = onEvent
+        mischiefs = server.mischief.map { Mischiefs($0) }
         session = unsafe GatewaySession(
             roles: server.roles, integrity: SimIntegrity.make(falsehoods), memory: server.memory,
             codec: server.compresses ? SimCodec.make() : nil, tagger: tagger, limits: server.limits)
@@ -60,6 +62,10 @@ final class Gateway: Node {
     }
 
     override var tellsClosed: Bool { server.tellsClosed }
+
+    override func outgoing(_ slice: ChunkSlice, on channel: ChannelID) -> ChunkSlice? {
+        if let mischiefs { mischiefs.outgoing(slice, on: channel) } else { slice }
+    }
 
     var report: SessionReport { session.report(now: world.now) }
 

@@ -8,6 +8,7 @@ final class Server {
     let roles: Roles
     let tellsClosed: Bool
     let marksUrgent: Bool
+    let mischief: Mischief?
     /// Bytes of each stream that its backend was given.
     var intake: [StreamID: UInt64] = [:]
     let contributes: Bool
@@ -46,6 +47,7 @@ final class Server {
         roles = plan.roles
         tellsClosed = plan.tellsClosed
         marksUrgent = plan.marksUrgent
+        mischief = plan.mischief
         contributes = scenario.contributes
         compresses = plan.compresses
     }

@@ -55,6 +55,13 @@ class Node {
     func pathIsGone(_ path: PathID) {}
     /// The first bytes of a channel that it opened.
     func opened(_ channel: ChannelID, with slice: ChunkSlice) {}
+    /// What goes out in the slice's place; nil: the channel is broken off.
+    func outgoing(_ slice: ChunkSlice, on channel: ChannelID) -> ChunkSlice? { slice }
+    /// An item of a channel that the other side opened, all of them, or the code that ended it.
+    func noticed(_ item: ChannelReader.Item, on channel: ChannelID) {}
+    func noticedEnd(_ channel: ChannelID, code: UInt64?) {}
+    func abandoning(_ channel: ChannelID, _ code: ErrorCode) {}
+    func ending(_ path: PathID, _ code: ErrorCode) {}
     /// The first channel that this side opens on a path.
     var firstChannel: Int64 { 1 }
 
@@ -121,6 +128,7 @@ class Node {
             unsafe give(.received(channel, slice.bytes, finished: finished))
         case .reset(let number, let code):
             world.trace("\(name) <- \(path.value)/\(number) reset \(code)")
+            noticedEnd(ChannelID(path: path, number: number), code: code)
             give(.channelReset(ChannelID(path: path, number: number), code: code))
         case .closed(let number):
             tap?.closed(ChannelID(path: path, number: number))
@@ -130,9 +138,12 @@ class Node {
     }
 
     private func tapped(_ channel: ChannelID, _ slice: ChunkSlice, _ finished: Bool) {
-        let tap = tap ?? Tap(world, name: name, parity: firstChannel & 1)
+        let tap =
+            tap
+            ?? Tap(world, name: name, parity: firstChannel & 1) { [weak self] in self?.noticed($0, on: $1) }
         self.tap = tap
         unsafe tap.received(channel, slice.bytes, finished: finished)
+        if finished { noticedEnd(channel, code: nil) }
     }
 
     /// The connection is over: the session hears of it once.
@@ -263,15 +274,20 @@ class Node {
             if slice.count == 0 { world.fail("\(name): an empty send on \(channel)") }
             let isOurs = channel.number & 1 == firstChannel & 1
             if isOurs, !connection.hasBytes(channel.number) { opened(channel, with: slice) }
+            guard let slice = isOurs ? outgoing(slice, on: channel) : slice else {
+                return connection.abandon(channel.number, code: ErrorCode.resourceLimit.rawValue)
+            }
             connection.send(channel.number, slice)
         case .finish(let channel): sending(channel, "finish")?.finish(channel.number)
         case .abandon(let channel, let code):
             world.trace("\(name) abandon \(channel.path.value)/\(channel.number) \(code)")
+            abandoning(channel, code)
             known(channel, "abandon")?.abandon(channel.number, code: code.rawValue)
         case .stop(let channel, let code): known(channel, "stop")?.stop(channel.number, code: code.rawValue)
         case .probe(let path): port(path, "probe")?.connection.probe()
         case .endPath(let path, let code):
             world.trace("\(name) endPath \(path.value) \(code)")
+            ending(path, code)
             port(path, "endPath")?.connection.close(code: code.rawValue)
             lose(path)
         case .deliver(let stream), .accept(let stream): touch(stream)

@@ -11,6 +11,8 @@ public struct ServerPlan: Sendable {
 
     /// The last byte of each write of its backends is urgent.
     public var marksUrgent = false
+    /// What it does wrong with contributions.
+    public var mischief: Mischief?
 
     public init(
         _ character: Character = .honest, roles: Roles = [.origin, .replica], tellsClosed: Bool = true
@@ -105,6 +107,8 @@ public struct Scenario: Sendable {
     public var contributes = false
     /// Whom a primary delegates to brings it at once and whole: nothing late, left out, or to a stranger.
     public var keepsDelegations = false
+    /// `Outcome.secondaries` is kept.
+    public var records = false
     /// What programs beside the first server do with streams that it opens (role 5).
     public var serverWorkloads: [Workload] = []
     public var faults: [(at: Interval, Fault)] = []

@@ -11,6 +11,20 @@ public enum SimIntegrity {
             blockSum: { seed, bytes in unsafe mix(seed, bytes) })
     }
 
+    /// One that tells how many bytes are put through it.
+    static func make(telling: @escaping (Int) -> Void) -> Integrity {
+        let plain = make()
+        return unsafe Integrity(
+            crc32c: { start, bytes in
+                telling(bytes.count)
+                return unsafe plain.crc32c(start, bytes)
+            },
+            blockSum: { seed, bytes in
+                telling(bytes.count)
+                return unsafe plain.blockSum(seed, bytes)
+            })
+    }
+
     /// Of a gateway that says a wrong sum of the blocks whose own is among `falsehoods`.
     static func make(_ falsehoods: Falsehoods) -> Integrity {
         var integrity = make()

@@ -19,6 +19,8 @@ public struct Outcome: Sendable {
     public var carriedUp: UInt64 = 0
     public var carriedDown: UInt64 = 0
     public var programs: [ProgramOutcome] = []
+    /// Where `Scenario.records`.
+    public var secondaries: SecondaryRecord?
 }
 
 public struct ProgramOutcome: Sendable {
@@ -127,6 +129,7 @@ public final class Simulation {
             }
             world.run(until: world.now + Simulation.rest) { false }
             checkRest()
+            client.finishRecord()
         }
         var outcome = result()
         outcome.carriedUp = carried.up
@@ -238,10 +241,15 @@ public final class Simulation {
 
     private func look() {
         let report = client.report
+        client.record { record in
+            record.mostInternal = max(record.mostInternal, report.streams.map(\.internalChannels).max() ?? 0)
+        }
         for path in report.paths {
             if path.receivedWire < path.received { client.count { $0.compressedDown += 1 } }
             if path.sentWire < path.sent { client.count { $0.compressedUp += 1 } }
-            if !path.compresses, path.receivedWire != path.received || path.sentWire != path.sent {
+            // What is damaged came, and is no payload.
+            let isSound = network.server(path.server).mischief != .damages
+            if !path.compresses, isSound, path.receivedWire != path.received || path.sentWire != path.sent {
                 world.fail("path \(path.path.value) is compressed, and one end did not offer it")
             }
         }
@@ -369,6 +377,7 @@ public final class Simulation {
         outcome.steps = world.steps
         outcome.furthestAhead = furthestAhead
         outcome.census = world.census
+        outcome.secondaries = client.secondaries
         for server in network.servers { client.count { $0.expired += server.expirations } }
         outcome.coverage = client.coverage
         for program in programs {

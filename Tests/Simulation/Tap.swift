@@ -6,15 +6,20 @@ final class Tap {
     private let name: String
     /// Of the channels that this side opens.
     private let parity: Int64
+    private let onItem: (ChannelReader.Item, ChannelID) -> Void
     private var readers: [ChannelID: ChannelReader] = [:]
     /// Streams whose own preface has come, and those that others' prefaces referred to before it.
     private var begun: Set<StreamID> = []
     private var early: Set<StreamID> = []
 
-    init(_ world: World, name: String, parity: Int64) {
+    init(
+        _ world: World, name: String, parity: Int64,
+        onItem: @escaping (ChannelReader.Item, ChannelID) -> Void
+    ) {
         self.world = world
         self.name = name
         self.parity = parity
+        self.onItem = onItem
     }
 
     func received(_ channel: ChannelID, _ bytes: UnsafeRawBufferPointer, finished: Bool) {
@@ -23,7 +28,10 @@ final class Tap {
             ?? ChannelReader(expectsPreface: channel.number & 1 != parity)
         do throws(WireError) {
             var position = 0
-            while let item = unsafe try reader.next(bytes, from: &position) { note(item, channel) }
+            while let item = unsafe try reader.next(bytes, from: &position) {
+                note(item, channel)
+                if channel.number & 1 != parity { onItem(item, channel) }
+            }
         } catch {
             world.trace("\(mark(channel)) malformed: \(error)")
         }

@@ -1,5 +1,6 @@
 import KwikCore
 import Simulation
+import Testing
 
 /// Scenarios of a few servers with equal links, one download, and what goes wrong.
 struct Stage {
@@ -44,7 +45,24 @@ struct Stage {
         return scenario
     }
 
+    /// Of what the download brings, from the primary alone.
+    static let digest = Stage().alone().programs.first?.digest
+
     func play() -> Outcome { Simulation.run(scenario) }
+
+    /// Servers give bytes of their own, and what became of those is recorded.
+    func contributing(
+        keepsDelegations: Bool = false, _ mischief: Mischief? = nil, byAll: Bool = false
+    ) -> Outcome {
+        var scenario = scenario
+        scenario.contributes = true
+        scenario.records = true
+        scenario.keepsDelegations = keepsDelegations
+        for server in byAll ? 1..<scenario.servers.count : 1..<2 {
+            scenario.servers[server].mischief = mischief
+        }
+        return Simulation.run(scenario)
+    }
 
     /// The same download from the first server alone.
     func alone() -> Outcome {
@@ -53,6 +71,44 @@ struct Stage {
         single.links = nil
         single.faults = []
         return single.play()
+    }
+}
+
+extension Outcome {
+    /// What became of servers' channels, of a run that nothing was wrong with.
+    func record() throws -> SecondaryRecord {
+        #expect(violation == nil)
+        return try #require(secondaries)
+    }
+
+    /// The only program read all that a stage's own download has.
+    func isWhole() throws -> Bool {
+        let program = try #require(programs.first)
+        return program.errno == nil && program.digest == Stage.digest
+    }
+}
+
+extension SecondaryRecord {
+    /// Those that came to their places.
+    var taken: [ServerChannel] {
+        contributions.filter { channel in
+            events.contains { event in
+                guard case .contributed(channel.stream, channel.server, let offset, let length) = event else {
+                    return false
+                }
+                return channel.range == ByteRange(offset, offset + length) && channel.isFinished
+                    && channel.abandoned == nil
+            }
+        }
+    }
+
+    func failures(of server: ServerID? = nil) -> [(range: UInt64, code: ErrorCode)] {
+        events.compactMap { event in
+            guard case .contributionFailed(_, let who, let offset, let code) = event,
+                server == nil || who == server
+            else { return nil }
+            return (offset, code)
+        }
     }
 }
 
