@@ -24,7 +24,7 @@ final class Client: Node {
     private(set) var abortedAfter: [(program: Int, errno: Int32)] = []
     /// nil: not asked for.
     private(set) var secondaries: SecondaryRecord?
-    /// Where that is kept.
+    /// What was put through checksums, sums and tags, where that is kept.
     private let hashed = Tally()
     /// Bytes that each program was given.
     private(set) var delivered: UInt64 = 0

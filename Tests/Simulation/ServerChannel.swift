@@ -30,7 +30,7 @@ public struct ServerChannel: Sendable {
     public internal(set) var abandoned: ErrorCode?
 
     public var range: ByteRange? { if case .contribution(let range) = kind { range } else { nil } }
-    /// Both ends are done with it.
+    /// No more of its bytes come.
     public var isOver: Bool { isFinished || reset != nil || abandoned != nil }
 }
 

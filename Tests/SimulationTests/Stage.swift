@@ -45,6 +45,10 @@ struct Stage {
         return scenario
     }
 
+    /// Secondaries give bytes in time and late, whole and in part, true and false, to nobody's use and twice.
+    static let given = Stage().contributing()
+    /// They give what was left to them, at once.
+    static let kept = Stage().contributing(keepsDelegations: true)
     /// Of what the download brings, from the primary alone.
     static let digest = Stage().alone().programs.first?.digest
 
@@ -102,12 +106,12 @@ extension SecondaryRecord {
         }
     }
 
-    func failures(of server: ServerID? = nil) -> [(range: UInt64, code: ErrorCode)] {
+    func failures(of server: ServerID? = nil) -> [(stream: StreamID, offset: UInt64, code: ErrorCode)] {
         events.compactMap { event in
-            guard case .contributionFailed(_, let who, let offset, let code) = event,
+            guard case .contributionFailed(let stream, let who, let offset, let code) = event,
                 server == nil || who == server
             else { return nil }
-            return (offset, code)
+            return (stream, offset, code)
         }
     }
 }
